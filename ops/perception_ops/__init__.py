@@ -1,0 +1,1 @@
+"""Native kernels behind torch custom ops, each with a pure-torch reference."""

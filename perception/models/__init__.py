@@ -1,0 +1,1 @@
+"""Building blocks that several plugins share, and the task models that wire them."""

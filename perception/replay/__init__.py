@@ -1,0 +1,1 @@
+"""Replay of recorded drives: sources, pipeline, sinks; no ROS."""

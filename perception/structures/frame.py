@@ -1,0 +1,144 @@
+"""One synchronized moment of a vehicle: what datasets yield, transforms map, replay streams and the visualizer draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from .annotations import Annotations
+from .calibration import Camera
+from .point_cloud import PointCloud
+from .se3 import SE3
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """An earlier LiDAR sweep that has not been read yet.
+
+    Args:
+        timestamp_ns: its time, earlier than the frame's.
+        ego_from_sweep: ego frame of the sweep's own time -> the frame's ego frame.
+        load: reads the points, in the ego frame of the sweep's own time.
+    """
+
+    timestamp_ns: int
+    ego_from_sweep: SE3
+    load: Callable[[], PointCloud]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One synchronized moment. Everything geometric is in the ego frame (x forward, y left, z up) at ``timestamp_ns``.
+
+    Args:
+        token: name of the frame, unique in its data set.
+        timestamp_ns: time of the LiDAR sweep [ns].
+        scene: name of the drive it belongs to; sweeps and tracks never cross scenes.
+        global_from_ego: pose of the vehicle, float64; None if unknown.
+        wgs84: latitude [deg], longitude [deg], altitude [m] of the ego origin; None if unknown.
+        points: LiDAR points.
+        sweeps: earlier sweeps, newest first.
+        cameras: pictures by camera name.
+        annotations: annotated objects; None if the frame is not annotated (no objects is an empty `Annotations`).
+        ego_from_lidar: pose of the (main) LiDAR on the vehicle, for models that want points in the sensor's own frame.
+    """
+
+    token: str
+    timestamp_ns: int
+    scene: str = ""
+    global_from_ego: SE3 | None = None
+    wgs84: tuple[float, float, float] | None = None
+    points: PointCloud | None = None
+    sweeps: tuple[Sweep, ...] = ()
+    cameras: dict[str, Camera] = field(default_factory=dict)
+    annotations: Annotations | None = None
+    ego_from_lidar: SE3 | None = None
+
+    def moved_by(self, transform: SE3) -> Frame:
+        """The same moment seen from another ego frame: ``transform`` is new_from_old; cameras and poses follow."""
+        cameras = {name: _moved_camera(camera, transform) for name, camera in self.cameras.items()}
+        annotations = self.annotations
+        if annotations is not None:
+            annotations = replace(annotations, boxes=annotations.boxes.moved_by(transform))
+        return replace(
+            self,
+            points=None if self.points is None else self.points.moved_by(transform),
+            sweeps=tuple(replace(sweep, ego_from_sweep=transform @ sweep.ego_from_sweep) for sweep in self.sweeps),
+            cameras=cameras,
+            annotations=annotations,
+            global_from_ego=None if self.global_from_ego is None else self.global_from_ego @ transform.inverse(),
+            ego_from_lidar=None if self.ego_from_lidar is None else transform @ self.ego_from_lidar,
+        )
+
+    def scaled_by(self, factor: float) -> Frame:
+        """The scene enlarged about the ego origin; camera positions follow, so pictures still line up.
+
+        Raises:
+            ValueError: sweeps have not been aggregated yet.
+        """
+        self._refuse_sweeps("scaling")
+        cameras = dict(self.cameras)
+        for name, camera in cameras.items():
+            if camera.calibration is not None:
+                pose = camera.calibration.ego_from_camera
+                pose = SE3(pose.rotation, pose.translation * factor)
+                cameras[name] = replace(camera, calibration=replace(camera.calibration, ego_from_camera=pose))
+        annotations = self.annotations
+        if annotations is not None:
+            annotations = replace(annotations, boxes=annotations.boxes.scaled_by(factor))
+        lidar = self.ego_from_lidar
+        return replace(
+            self,
+            points=None if self.points is None else self.points.with_xyz(self.points.xyz * factor),
+            cameras=cameras,
+            annotations=annotations,
+            ego_from_lidar=None if lidar is None else SE3(lidar.rotation, lidar.translation * factor),
+        )
+
+    def mirrored_y(self) -> Frame:
+        """The scene with left and right exchanged; decoded pictures are flipped with it. The world is mirrored too.
+
+        Raises:
+            ValueError: sweeps have not been aggregated, or a picture has not been decoded yet.
+        """
+        self._refuse_sweeps("mirroring")
+        points, annotations = self.points, self.annotations
+        if points is not None:
+            points = points.with_xyz(points.xyz * points.data.new_tensor([1.0, -1.0, 1.0]))
+        if annotations is not None:
+            annotations = replace(annotations, boxes=annotations.boxes.mirrored_y())
+        return replace(
+            self,
+            points=points,
+            cameras={name: camera.mirrored_y() for name, camera in self.cameras.items()},
+            annotations=annotations,
+            global_from_ego=None if self.global_from_ego is None else _mirrored_pose(self.global_from_ego),
+            ego_from_lidar=None if self.ego_from_lidar is None else _mirrored_pose(self.ego_from_lidar),
+        )
+
+    def to(self, device: torch.device | str) -> Frame:
+        """Points and annotations on another device; pictures stay where they are."""
+        return replace(
+            self,
+            points=None if self.points is None else self.points.to(device),
+            annotations=None if self.annotations is None else self.annotations.to(device),
+        )
+
+    def _refuse_sweeps(self, action: str) -> None:
+        if self.sweeps:
+            raise ValueError(f"{action} a frame needs its sweeps aggregated first: put AggregateSweeps before it")
+
+
+def _moved_camera(camera: Camera, transform: SE3) -> Camera:
+    if camera.calibration is None:
+        return camera
+    pose = transform @ camera.calibration.ego_from_camera
+    return replace(camera, calibration=replace(camera.calibration, ego_from_camera=pose))
+
+
+def _mirrored_pose(pose: SE3) -> SE3:
+    flip: Tensor = torch.diag(torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64))
+    return SE3(flip @ pose.rotation @ flip, flip @ pose.translation)

@@ -1,0 +1,1 @@
+"""Maps (Frame, rng) -> Frame: loading, augmenting, filtering."""

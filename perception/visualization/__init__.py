@@ -1,0 +1,1 @@
+"""Pictures: BEV plots, camera overlays, Open3D scenes, the HTML report."""
