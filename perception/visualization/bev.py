@@ -1,0 +1,97 @@
+"""Bird's-eye pictures of a frame: points, true boxes, predicted boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from perception.structures import Boxes3D, Frame, PointCloud, Predictions
+
+from .palette import TRUTH_COLOR, Color, class_color
+
+BACKGROUND = (14, 17, 23)
+GRID = (38, 44, 54)
+GROUND_RGB, HIGH_RGB = np.array([70.0, 80.0, 100.0]), np.array([235.0, 240.0, 245.0])
+
+
+def render_bev(
+    frame: Frame,
+    predictions: Predictions | None = None,
+    *,
+    extent: float = 51.2,
+    size: int = 800,
+    min_score: float = 0.3,
+) -> np.ndarray:
+    """Draw a frame from above, x (forward) up and y (left) to the left.
+
+    Annotated boxes are green outlines, predicted ones have the colour of their class; a line leads from the centre to
+    the front.
+
+    Args:
+        frame: its points, annotations, or neither.
+        predictions: boxes to draw on top.
+        extent: half-width of the drawn square [m].
+        size: width and height of the picture [pixels].
+        min_score: predictions below it are left out.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+    """
+    canvas = np.full((size, size, 3), BACKGROUND, dtype=np.uint8)
+    if frame.points is not None:
+        _splat(canvas, frame.points, extent)
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    _draw_rings(draw, extent, size)
+    if frame.annotations is not None:
+        known = frame.annotations[frame.annotations.labels >= 0]
+        _draw_boxes(draw, known.boxes, [TRUTH_COLOR] * len(known), extent, size, width=3)
+    if predictions is not None:
+        kept = predictions[predictions.scores >= min_score]
+        _draw_boxes(draw, kept.boxes, [class_color(name) for name in kept.names()], extent, size, width=2)
+    scale = size / (2 * extent)
+    ego = [(size / 2 - 0.9 * scale, size / 2 - 3.7 * scale), (size / 2 + 0.9 * scale, size / 2 + 0.9 * scale)]
+    draw.rectangle(ego, outline=(240, 240, 240))
+    return np.asarray(picture)
+
+
+def _to_pixels(xy: np.ndarray, extent: float, size: int) -> np.ndarray:
+    """(..., 2) metres -> (..., 2) column and row [pixels]."""
+    return np.stack([extent - xy[..., 1], extent - xy[..., 0]], axis=-1) * (size / (2 * extent))
+
+
+def _splat(canvas: np.ndarray, points: PointCloud, extent: float) -> None:
+    """Colour the pixel of each point by its height, the highest on top."""
+    xyz = points.xyz.cpu().numpy()
+    xyz = xyz[np.isfinite(xyz).all(axis=1)]
+    xyz = xyz[np.argsort(xyz[:, 2], kind="stable")]                              # the last write wins: the highest
+    cells = np.floor(_to_pixels(xyz[:, :2], extent, len(canvas))).astype(np.int64)
+    inside = ((cells >= 0) & (cells < len(canvas))).all(axis=1)
+    share = np.clip((xyz[inside, 2] + 0.3) / 3.0, 0.0, 1.0)[:, None]             # (N, 1), 0 on the ground
+    canvas[cells[inside, 1], cells[inside, 0]] = GROUND_RGB + share * (HIGH_RGB - GROUND_RGB)
+
+
+def _draw_rings(draw: ImageDraw.ImageDraw, extent: float, size: int) -> None:
+    step = 10.0 if extent <= 60 else 25.0
+    for radius in np.arange(step, extent * 1.5, step):
+        pixels = radius * size / (2 * extent)
+        draw.ellipse([size / 2 - pixels, size / 2 - pixels, size / 2 + pixels, size / 2 + pixels], outline=GRID)
+        if radius < extent:
+            draw.text((size / 2 + 2, size / 2 - pixels - 11), f"{radius:.0f} m", fill=(110, 118, 130))
+
+
+def _draw_boxes(
+    draw: ImageDraw.ImageDraw, boxes: Boxes3D, colors: Sequence[Color], extent: float, size: int, *, width: int
+) -> None:
+    corners = boxes.corners()[:, :4, :2].double().cpu().numpy()                  # (K, 4, 2), front left first
+    centers = boxes.centers[:, :2].double().cpu().numpy()                        # (K, 2)
+    for outline, center, color in zip(corners, centers, colors, strict=True):
+        if not np.isfinite(outline).all():
+            continue
+        pixels = [tuple(vertex) for vertex in _to_pixels(outline, extent, size)]
+        draw.line([*pixels, pixels[0]], fill=color, width=width)
+        front = (outline[0] + outline[3]) / 2
+        heading = [tuple(_to_pixels(end, extent, size)) for end in (center, front)]
+        draw.line(heading, fill=color, width=width)

@@ -1,0 +1,134 @@
+"""Boxes and points drawn into camera pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from perception.structures import Boxes3D, Calibration, Camera, Frame, Predictions
+
+from .palette import TRUTH_COLOR, Color, class_color
+
+# Corner pairs of `Boxes3D.corners`: bottom ring, top ring, posts, and a cross on the front face.
+EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7), (0, 7), (3, 4))
+NEAR = 0.2                                       # metres; edges are cut at this depth before they are projected
+
+
+def projected_edges(corners: Tensor, calibration: Calibration) -> np.ndarray:
+    """Edges of boxes in a picture; they are cut where they come too near to the camera.
+
+    Args:
+        corners: (K, 8, 3) corners in the ego frame [m], ordered as `Boxes3D.corners`.
+        calibration: the camera.
+
+    Returns:
+        (K, 14, 4) float64 u0, v0, u1, v1 [pixels]; NaN for an edge behind the camera.
+    """
+    local = calibration.ego_from_camera.inverse().apply(corners.double()).cpu().numpy()   # (K, 8, 3), camera frame
+    start, end = (local[:, [edge[side] for edge in EDGES]] for side in (0, 1))             # (K, 14, 3) each
+    clipped = [_cut_at_near(start, end), _cut_at_near(end, start)]
+    intrinsics = calibration.intrinsics.numpy()
+    pixels = [(point @ intrinsics.T)[..., :2] / point[..., 2:] for point in clipped]
+    return np.concatenate(pixels, axis=-1)
+
+
+def _cut_at_near(point: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The point itself, or where its edge comes in front of the near plane; NaN if the whole edge is behind."""
+    depth, other_depth = point[..., 2:], other[..., 2:]
+    span = np.where(other_depth == depth, 1.0, other_depth - depth)
+    cut = point + (other - point) * (NEAR - depth) / span
+    cut = np.where(other_depth >= NEAR, cut, np.nan)
+    return np.where(depth >= NEAR, point, cut)
+
+
+def draw_boxes(
+    picture: np.ndarray, calibration: Calibration, boxes: Boxes3D, colors: Sequence[Color], *, width: int = 2
+) -> np.ndarray:
+    """Draw box edges into (H, W, 3) uint8; returns a new picture. Boxes wholly behind the camera are left out."""
+    image = Image.fromarray(picture)
+    draw_edges(ImageDraw.Draw(image), projected_edges(boxes.corners(), calibration), colors, width=width)
+    return np.asarray(image)
+
+
+def draw_edges(
+    draw: ImageDraw.ImageDraw, edges: np.ndarray, colors: Sequence[Color], *, width: int
+) -> None:
+    """Draw the edges (K, 14, 4) of `projected_edges`, one colour a box; edges far outside the picture are left out."""
+    limit = 4.0 * max(draw.im.size)
+    for lines, color in zip(edges, colors, strict=True):
+        for line in lines:
+            if np.isfinite(line).all() and np.abs(line).max() < limit:
+                draw.line([tuple(line[:2]), tuple(line[2:])], fill=color, width=width)
+
+
+def draw_points(
+    picture: np.ndarray, calibration: Calibration, points: Tensor, *, max_depth: float = 60.0
+) -> np.ndarray:
+    """Draw ego-frame points (N, 3) into (H, W, 3) uint8, near red to far blue; returns a new picture."""
+    out = picture.copy()
+    uvd = calibration.project(points[torch.isfinite(points).all(dim=1)].double()).cpu().numpy()
+    uvd = uvd[np.isfinite(uvd).all(axis=1)]
+    uvd = uvd[(uvd[:, 2] > NEAR) & (uvd[:, 2] < max_depth)]
+    uvd = uvd[np.argsort(-uvd[:, 2], kind="stable")]                             # near points are drawn last
+    cells = np.floor(uvd[:, :2] + 0.5).astype(np.int64)
+    for du in (0, 1):
+        for dv in (0, 1):
+            columns, rows = cells[:, 0] + du, cells[:, 1] + dv
+            inside = (columns >= 0) & (columns < out.shape[1]) & (rows >= 0) & (rows < out.shape[0])
+            share = uvd[inside, 2:] / max_depth
+            colors = np.concatenate([255 * (1 - share), 90 + 60 * share, 255 * share], axis=1)
+            out[rows[inside], columns[inside]] = colors
+    return out
+
+
+def picture_of(camera: Camera) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. Raises ValueError if the picture has not been decoded."""
+    if camera.image is None:
+        raise ValueError("the camera's picture is not decoded: run LoadImages over the frame first")
+    return np.ascontiguousarray(camera.image.permute(1, 2, 0).cpu().numpy())
+
+
+def render_camera(
+    frame: Frame,
+    name: str,
+    predictions: Predictions | None = None,
+    *,
+    min_score: float = 0.3,
+    with_points: bool = False,
+) -> np.ndarray:
+    """One camera of a frame with annotated (green) and predicted (by class) boxes: (H, W, 3) uint8 RGB.
+
+    Without calibration the picture comes back as it is.
+    """
+    camera = frame.cameras[name]
+    picture = picture_of(camera)
+    if camera.calibration is None:
+        return picture
+    width = 1 if picture.shape[1] < 640 else 2
+    if with_points and frame.points is not None:
+        picture = draw_points(picture, camera.calibration, frame.points.xyz)
+    if frame.annotations is not None:
+        known = frame.annotations[frame.annotations.labels >= 0]
+        picture = draw_boxes(picture, camera.calibration, known.boxes, [TRUTH_COLOR] * len(known), width=width)
+    if predictions is not None:
+        kept = predictions[predictions.scores >= min_score]
+        picture = draw_boxes(
+            picture, camera.calibration, kept.boxes, [class_color(name) for name in kept.names()], width=width
+        )
+    return picture
+
+
+def mosaic(pictures: Sequence[np.ndarray], columns: int = 3, width: int = 400) -> np.ndarray:
+    """Pictures side by side, each scaled to ``width`` [pixels], rows filled from the left: (H, W, 3) uint8."""
+    scaled = [np.asarray(Image.fromarray(p).resize((width, round(p.shape[0] * width / p.shape[1])))) for p in pictures]
+    height = max(picture.shape[0] for picture in scaled)
+    rows = -(-len(scaled) // columns)
+    canvas = np.zeros((rows * height, min(columns, len(scaled)) * width, 3), dtype=np.uint8)
+    for position, picture in enumerate(scaled):
+        top, left = position // columns * height, position % columns * width
+        canvas[top:top + picture.shape[0], left:left + width] = picture
+    return canvas
