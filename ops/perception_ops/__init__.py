@@ -1,1 +1,29 @@
-"""Native kernels behind torch custom ops, each with a pure-torch reference."""
+"""Native kernels behind torch custom ops, each with a pure-torch reference.
+
+``PERCEPTION_OPS=reference``, set before the import, forces the references; see `dispatch`.
+"""
+
+from .bev_scatter import bev_scatter
+from .circle_nms import circle_nms
+from .dispatch import native_available, native_kernels
+from .points_in_boxes import points_in_boxes
+from .rotated_iou import rotated_iou_bev, rotated_iou_bev_aligned
+from .rotated_nms import rotated_nms
+from .segment_reduce import segment_reduce
+from .voxelize import voxelize
+from .window_partition import WindowPartition, window_partition
+
+__all__ = [
+    "WindowPartition",
+    "bev_scatter",
+    "circle_nms",
+    "native_available",
+    "native_kernels",
+    "points_in_boxes",
+    "rotated_iou_bev",
+    "rotated_iou_bev_aligned",
+    "rotated_nms",
+    "segment_reduce",
+    "voxelize",
+    "window_partition",
+]

@@ -1,0 +1,158 @@
+"""window_partition: four serpentine orders of BEV tokens, and their cut into groups of equal size.
+
+FlatFormer (Liu et al., CVPR 2023), section 3: tokens are sorted along x and along y, each with and without a shift by
+half a window, and every run of ``group_size`` sorted tokens attends among itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .checks import check_positive, check_range, check_tensor
+from .dispatch import NATIVE, attach_native
+
+
+class WindowPartition(NamedTuple):
+    """Indices that cut N tokens into groups; P is the number of slots, a multiple of the group size.
+
+    ``tokens[orders[i]][flat2win]`` fills the slots, ``slots[win2flat]`` drops the padding again, and the result
+    belongs to the rows ``orders[i]``.
+
+    Attributes:
+        orders: (4, N) int64, permutations of the rows: x, x_shift, y, y_shift.
+        flat2win: (P,) int64, the sorted token in each slot. A sample's short last group is completed by the tokens
+            at the same places of the group before; a sample with less than one group repeats its first token.
+        win2flat: (N,) int64, the slot of each sorted token.
+        valid: (P,) bool, False only in the padding of a sample with less than one group: no key may come from there.
+    """
+
+    orders: Tensor
+    flat2win: Tensor
+    win2flat: Tensor
+    valid: Tensor
+
+
+def window_partition(
+    coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
+) -> WindowPartition:
+    """Sort tokens window by window in four ways and cut each order into groups.
+
+    Args:
+        coords: (N, 4) int32, (batch, z, y, x), rows ordered by batch; N may be 0 and samples may be empty.
+        batch_size: number of samples B.
+        grid: cells (nx, ny).
+        window: cells of a window (wx, wy).
+        group_size: tokens of a group.
+
+    Raises:
+        ValueError: wrong shape or dtype, a size below 1, a cell outside the grid, or rows not ordered by batch.
+    """
+    check_tensor("coords", coords, ("N", 4), (torch.int32,))
+    if len(grid) != 2 or len(window) != 2:
+        raise ValueError(f"grid and window must be two sizes (x, y), got {tuple(grid)} and {tuple(window)}")
+    check_positive(batch_size=batch_size, nx=grid[0], ny=grid[1], wx=window[0], wy=window[1], group_size=group_size)
+    return WindowPartition(
+        *torch.ops.perception.window_partition(coords, batch_size, list(grid), list(window), group_size)
+    )
+
+
+def window_partition_reference(
+    coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same in tensor algebra; the four tensors of a `WindowPartition`."""
+    counts = _sample_counts(coords, batch_size, grid)                                      # (B,)
+    x_axis, y_axis = _Axis(grid[0], window[0]), _Axis(grid[1], window[1])
+    batch, _, y, x = coords.long().unbind(1)
+    shifted_x, shifted_y = x + x_axis.window // 2, y + y_axis.window // 2
+    keys = [
+        _serpentine_key(x, x_axis, y, y_axis, batch),
+        _serpentine_key(shifted_x, x_axis, shifted_y, y_axis, batch),
+        _serpentine_key(y, y_axis, x, x_axis, batch),
+        _serpentine_key(shifted_y, y_axis, shifted_x, x_axis, batch),
+    ]
+    return torch.stack(keys).argsort(dim=1, stable=True), *_group_slots(counts, group_size)
+
+
+def _sample_counts(coords: Tensor, batch_size: int, grid: Sequence[int]) -> Tensor:
+    """Rows of each sample, (B,) int64, after a look at the values."""
+    batch = coords[:, 0]
+    check_range("coords batch", batch, batch_size)
+    check_range("coords x", coords[:, 3], grid[0])
+    check_range("coords y", coords[:, 2], grid[1])
+    if bool((batch[1:] < batch[:-1]).any()):
+        raise ValueError("coords must be ordered by batch: the rows of a sample stand together, samples ascend")
+    return torch.bincount(batch, minlength=batch_size)
+
+
+class _Axis(NamedTuple):
+    cells: int
+    window: int
+
+    @property
+    def windows(self) -> int:
+        """Windows that a shift by half a window can touch at most."""
+        return -(-self.cells // self.window) + 1
+
+
+def _serpentine_key(minor: Tensor, minor_axis: _Axis, major: Tensor, major_axis: _Axis, batch: Tensor) -> Tensor:
+    """(N,) int64 keys: along minor first, then major; unique within a sample, samples apart on any grid."""
+    block = 4 * minor_axis.window * major_axis.window
+    i, u = minor // minor_axis.window, minor % minor_axis.window
+    j, v = major // major_axis.window, major % major_axis.window
+    window = 2 * minor_axis.windows * j + _alternate(j, i)
+    cell = 2 * major_axis.window * u + _alternate(u, v)
+    sample = batch * (2 * minor_axis.windows * major_axis.windows * block)
+    return sample + window * block + _alternate(j, cell)
+
+
+def _alternate(parity_of: Tensor, value: Tensor) -> Tensor:
+    return torch.where(parity_of % 2 == 0, value, -value)
+
+
+def _group_slots(counts: Tensor, group_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """flat2win (P,), win2flat (N,), valid (P,) from the tokens of each sample, (B,)."""
+    slots = -(-counts // group_size) * group_size                                          # (B,)
+    start, slot_start = counts.cumsum(0) - counts, slots.cumsum(0) - slots                 # (B,)
+    samples = torch.arange(len(counts), device=counts.device)
+    of_token, of_slot = samples.repeat_interleave(counts), samples.repeat_interleave(slots)
+    win2flat = torch.arange(len(of_token), device=counts.device) + (slot_start - start)[of_token]
+    place = torch.arange(len(of_slot), device=counts.device) - slot_start[of_slot]         # (P,) within the sample
+    is_token, is_whole = place < counts[of_slot], counts[of_slot] >= group_size
+    padding = torch.where(is_whole, place - group_size, 0)
+    return start[of_slot] + torch.where(is_token, place, padding), win2flat, is_token | is_whole
+
+
+def _window_partition_cpu(
+    coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    assert NATIVE is not None
+    counts = _sample_counts(coords, batch_size, grid)
+    num_slots = int((-(-counts // group_size) * group_size).sum())
+    orders, win2flat = counts.new_empty(4, len(coords)), counts.new_empty(len(coords))
+    flat2win, valid = counts.new_empty(num_slots), counts.new_empty(num_slots, dtype=torch.bool)
+    NATIVE.window_partition(
+        coords.contiguous(), counts, *grid, *window, group_size, orders, flat2win, win2flat, valid,
+        torch.get_num_threads(),
+    )
+    return orders, flat2win, win2flat, valid
+
+
+_op = torch.library.custom_op("perception::window_partition", window_partition_reference, mutates_args=())
+attach_native(_op, "window_partition", _window_partition_cpu)
+
+
+@_op.register_fake
+def _(
+    coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    num_slots = torch.library.get_ctx().new_dynamic_size() * group_size                    # so P divides into groups
+    num_tokens = coords.shape[0]                   # not len(): the number may be known only at run time
+    index = coords.new_empty(0, dtype=torch.int64)
+    return (
+        index.new_empty(4, num_tokens), index.new_empty(num_slots), index.new_empty(num_tokens),
+        index.new_empty(num_slots, dtype=torch.bool),
+    )

@@ -1,0 +1,124 @@
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from perception_ops import circle_nms, rotated_iou_bev, rotated_nms
+
+SQUARES = torch.tensor([[0.0, 0, 2, 2, 0], [1, 0, 2, 2, 0], [2, 0, 2, 2, 0], [9, 9, 2, 2, 0]])   # neighbours: IoU 1/3
+
+
+def crowd(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.tensor([12.0, 12.0, 4.0, 2.0, 6.3])
+    return torch.rand(count, 5, generator=generator) * scale, torch.rand(count, generator=generator)
+
+
+def greedy(order: list[int], suppresses) -> list[int]:
+    kept: list[int] = []
+    for j in order:
+        if not any(suppresses(i, j) for i in kept):
+            kept.append(j)
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("scores", "threshold", "kept"),
+    [
+        ([0.9, 0.8, 0.7, 0.1], 0.3, [0, 2, 3]),       # 1 falls to 0, so it cannot suppress 2
+        ([0.8, 0.9, 0.7, 0.95], 0.3, [3, 1]),
+        ([0.9, 0.8, 0.7, 0.1], 0.34, [0, 1, 2, 3]),
+        ([0.5, 0.5, 0.5, 0.5], 0.3, [0, 2, 3]),
+    ],
+    ids=["the fallen do not suppress", "best first", "threshold above", "ties: lower row"],
+)
+def test_rotated_nms_worked_by_hand(scores, threshold, kept):
+    assert rotated_nms(SQUARES, torch.tensor(scores), threshold).tolist() == kept
+
+
+@pytest.mark.parametrize(
+    ("squared_radius", "kept"), [(1.0, [0, 2, 3]), (0.99, [0, 1, 2, 3]), (4.0, [0, 3]), (0.0, [0, 1, 2, 3])]
+)
+def test_circle_nms_suppresses_on_the_circle_and_within(squared_radius, kept):
+    assert circle_nms(SQUARES[:, :2], torch.tensor([0.9, 0.8, 0.7, 0.1]), squared_radius).tolist() == kept
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 9999), count=st.integers(0, 60), threshold=st.sampled_from([0.0, 0.1, 0.3, 0.7, 1.0]))
+def test_rotated_nms_equals_a_greedy_loop(seed, count, threshold):
+    boxes, scores = crowd(seed, count)
+    iou = rotated_iou_bev(boxes, boxes)
+    order = scores.argsort(descending=True, stable=True).tolist()
+    kept = greedy(order, lambda i, j: (iou[i, j] > threshold).item())
+    assert rotated_nms(boxes, scores, threshold).tolist() == kept
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 9999), count=st.integers(0, 60), squared_radius=st.sampled_from([0.0, 0.2, 4.0, 50.0]))
+def test_circle_nms_equals_a_greedy_loop(seed, count, squared_radius):
+    boxes, scores = crowd(seed, count)
+    centers = boxes[:, :2].mul(2).round().div(2)                                           # exact distances, ties too
+    gap = (centers[:, None] - centers).square().sum(2)
+    order = scores.argsort(descending=True, stable=True).tolist()
+    kept = greedy(order, lambda i, j: (gap[i, j] <= squared_radius).item())
+    assert circle_nms(centers, scores, squared_radius).tolist() == kept
+
+
+@pytest.mark.golden_files("flatformer", pattern="rotated_iou_nms*.safetensors")
+def test_kept_boxes_equal_the_published_ones(golden_file):
+    with safe_open(golden_file, "pt") as file:
+        config, scores = json.loads(file.metadata()["config"]), file.get_tensor("in.scores_a")
+        boxes = file.get_tensor("in.boxes_a")[:, [0, 1, 3, 4, 6]] * torch.tensor([1, 1, 1, 1, -1])   # was clockwise
+        rotated, circle = file.get_tensor("out.nms_keep"), file.get_tensor("out.circle_keep")
+    assert torch.equal(rotated_nms(boxes, scores, config["nms_thr"]), rotated)
+    kept = circle_nms(boxes[:, :2], scores, config["circle_thr"])
+    assert torch.equal(kept[: config["circle_post_max"]], circle)
+
+
+def test_a_long_chain_is_settled_from_its_best_end():
+    chain = torch.arange(200.0)[:, None] * torch.tensor([1.0, 0, 0, 0, 0]) + torch.tensor([0, 0, 2.0, 2.0, 0])
+    kept = rotated_nms(chain, torch.arange(200.0).flip(0), 0.3)
+    assert kept.tolist() == list(range(0, 200, 2))
+
+
+def test_more_boxes_than_a_chunk_holds_equal_a_greedy_loop():
+    boxes, scores = crowd(5, 1500)
+    boxes[:, :2] *= 8
+    centers, order = boxes[:, :2], scores.argsort(descending=True, stable=True).tolist()
+    near = ((centers[:, None] - centers).square().sum(2) <= 9.0).tolist()
+    assert circle_nms(centers, scores, 9.0).tolist() == greedy(order, lambda i, j: near[i][j])
+    over = (rotated_iou_bev(boxes, boxes) > 0.2).tolist()
+    assert rotated_nms(boxes, scores, 0.2).tolist() == greedy(order, lambda i, j: over[i][j])
+
+
+def test_no_boxes_keep_nothing():
+    assert rotated_nms(SQUARES[:0], torch.zeros(0), 0.5).shape == (0,)
+    assert circle_nms(SQUARES[:0, :2], torch.zeros(0), 1.0).shape == (0,)
+
+
+def test_opcheck_passes():
+    boxes, scores = crowd(1, 9)
+    torch.library.opcheck(torch.ops.perception.rotated_nms.default, (boxes, scores, 0.3))
+    torch.library.opcheck(torch.ops.perception.circle_nms.default, (boxes[:, :2], scores, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rotated_nms(SQUARES, torch.zeros(3), 0.5), r"scores must be floating \(4,\), got .* \(3,\)"),
+        (lambda: rotated_nms(SQUARES, torch.full((4,), torch.nan), 0.5), "scores must be finite, row 0 is nan"),
+        (lambda: rotated_nms(SQUARES / 0, torch.zeros(4), 0.5), "boxes must be finite, row 0"),
+        (lambda: rotated_nms(-SQUARES, torch.zeros(4), 0.5), "boxes must have sizes >= 0, row 0"),
+        (lambda: rotated_nms(SQUARES, torch.zeros(4), 1.5), r"threshold must lie in \[0, 1\], got 1.5"),
+        (lambda: circle_nms(SQUARES, torch.zeros(4), 1.0), r"centers must be floating \(K, 2\), got .* \(4, 5\)"),
+        (lambda: circle_nms(SQUARES[:, :2], torch.zeros(4), -1.0), r"squared_radius must be >= 0 m\^2, got -1.0"),
+        (lambda: circle_nms(SQUARES[:, :2], torch.zeros(4), torch.nan), r"squared_radius must be >= 0 m\^2, got nan"),
+        (lambda: circle_nms(SQUARES[:, :2] / 0, torch.zeros(4), 1.0), "centers must be finite, row 0"),
+    ],
+)
+def test_bad_arguments_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

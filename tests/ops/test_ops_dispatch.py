@@ -1,0 +1,47 @@
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import perception_ops
+
+REPORT = "import perception_ops as ops; print(ops.native_available(), ops.native_kernels())"
+
+
+def run_python(code: str, mode: str | None) -> subprocess.CompletedProcess[str]:
+    env = {key: value for key, value in os.environ.items() if key != "PERCEPTION_OPS"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env | ({} if mode is None else {"PERCEPTION_OPS": mode}),
+        capture_output=True, text=True, check=False,
+    )
+
+
+def test_reference_mode_attaches_no_kernel_and_gives_the_same_groups():
+    code = f"""{REPORT}
+import torch
+coords = torch.tensor([[0, 0, 1, 2], [0, 0, 0, 3], [1, 0, 2, 2]], dtype=torch.int32)
+print(ops.window_partition(coords, 2, (4, 4), (2, 2), 2).orders.tolist())
+"""
+    coords = torch.tensor([[0, 0, 1, 2], [0, 0, 0, 3], [1, 0, 2, 2]], dtype=torch.int32)
+    here = perception_ops.window_partition(coords, 2, (4, 4), (2, 2), 2).orders.tolist()
+    assert run_python(code, "reference").stdout.splitlines() == ["False ()", str(here)]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("perception_ops._native") is None, reason="installed without a compiler")
+@pytest.mark.parametrize("mode", [None, ""])
+def test_built_kernels_are_used_unless_switched_off(mode):
+    assert run_python(REPORT, mode).stdout.strip() == "True ('window_partition',)"
+
+
+def test_an_unknown_mode_is_refused():
+    failed = run_python(REPORT, "refrence")
+    assert failed.returncode == 1
+    assert "ValueError: PERCEPTION_OPS must be one of auto, reference or unset, got 'refrence'" in failed.stderr
+
+
+def test_listed_kernels_are_ops():
+    assert all(hasattr(torch.ops.perception, name) for name in perception_ops.native_kernels())
+    assert perception_ops.native_available() == bool(perception_ops.native_kernels())

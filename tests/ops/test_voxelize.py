@@ -1,0 +1,82 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perception_ops import voxelize
+
+RANGE = (-4.0, -2.0, -1.0, 4.0, 2.0, 1.0)
+SIZE = (1.0, 0.5, 2.0)
+GRID = (8, 8, 1)
+
+
+def voxels(points: list[list[float]], batch: list[int] | None = None):
+    xyz = torch.tensor(points).reshape(-1, 3)
+    return voxelize(xyz, torch.tensor(batch or [0] * len(points), dtype=torch.int64), SIZE, RANGE, GRID)
+
+
+def test_points_of_one_cell_are_counted_and_cells_come_sorted():
+    coords, inverse, counts = voxels([[3.5, 1.9, 0], [-3.9, -2.0, 0], [3.1, 1.6, 0.5], [-3.9, -2, 0]], [0, 1, 0, 0])
+    assert coords.tolist() == [[0, 0, 0, 0], [0, 0, 7, 7], [1, 0, 0, 0]]
+    assert coords.dtype == torch.int32
+    assert inverse.tolist() == [1, 2, 1, 0]
+    assert counts.tolist() == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("point", "cell"),
+    [((-4.0, 0, 0), (0, 4)), ((-3.0, 0, 0), (1, 4)), ((99.0, 0, 0), (7, 4)), ((-1e30, 2.0, 9.0), (0, 7))],
+    ids=["low border", "inner border", "outside", "far outside"],
+)
+def test_borders_belong_to_the_cell_above_and_outsiders_to_the_nearest_cell(point, cell):
+    coords, _, _ = voxels([list(point)])
+    assert (int(coords[0, 3]), int(coords[0, 2])) == cell
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(0, 60), samples=st.integers(1, 4), nz=st.integers(1, 5))
+def test_every_point_lies_in_the_cell_it_is_given(seed, count, samples, nz):
+    generator = torch.Generator().manual_seed(seed)
+    xyz = torch.rand(count, 3, generator=generator) * 8 - 4
+    batch = torch.randint(samples, (count,), generator=generator)
+    size = torch.tensor([0.7, 1.3, 8 / nz])
+    coords, inverse, counts = voxelize(xyz, batch, size.tolist(), (-4, -4, -4, 4, 4, 4), (12, 7, nz))
+    own = coords[inverse].long()                                                           # (N, 4)
+    assert torch.equal(own[:, 0], batch)
+    low = own[:, 1:].flip(1) * size - 4
+    assert ((xyz >= low - 1e-5) & (xyz <= low + size + 1e-5)).all()
+    assert torch.equal(counts, torch.bincount(inverse, minlength=len(coords)))
+    rows = [tuple(row) for row in coords.tolist()]
+    assert rows == sorted(set(rows))
+
+
+def test_no_points_give_no_cells():
+    coords, inverse, counts = voxels([])
+    assert coords.shape == (0, 4)
+    assert len(inverse) == len(counts) == 0
+
+
+def test_opcheck_passes():
+    arguments = (torch.rand(9, 3), torch.arange(9) % 2, list(SIZE), list(RANGE), list(GRID))
+    torch.library.opcheck(torch.ops.perception.voxelize.default, arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"xyz": torch.zeros(2, 3).double()}, r"xyz must be torch.float32 \(N, 3\), got torch.float64 \(2, 3\)"),
+        ({"batch": torch.zeros(3, dtype=torch.int64)}, r"batch must be torch.int64 \(2,\), got torch.int64 \(3,\)"),
+        ({"batch": torch.tensor([0, -1])}, "batch must be >= 0, got -1"),
+        ({"xyz": torch.tensor([[0, 0, 0], [0, float("nan"), 0]])}, r"xyz must be finite, row 1 is \[0.0, nan, 0.0\]"),
+        ({"voxel_size": (1.0, 0.0, 1.0)}, r"voxel_size must be positive, got \(1.0, 0.0, 1.0\)"),
+        ({"grid": (8, 8)}, "must have 3, 6 and 3 numbers, got 3, 6 and 2"),
+        ({"grid": (8, 0, 1)}, "ny must be at least 1, got 0"),
+    ],
+)
+def test_bad_arguments_are_refused(change, message):
+    arguments = {
+        "xyz": torch.zeros(2, 3), "batch": torch.zeros(2, dtype=torch.int64), "voxel_size": SIZE, "point_range": RANGE,
+        "grid": GRID,
+    }
+    with pytest.raises(ValueError, match=message):
+        voxelize(**arguments | change)
