@@ -33,35 +33,44 @@ class Registry(mmengine_registry.Registry):
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self.roles: dict[str, str] = {}
+        self._core_imported = False
 
     def register_module(
-        self, name: str | list[str] | None = None, force: bool = False, module: type | None = None, *, role: str | None = None
+        self,
+        name: str | list[str] | None = None,
+        force: bool = False,
+        module: type | None = None,
+        *,
+        role: str | None = None,
     ) -> Any:
         """As mmengine's, with the ``role`` that tests and the zoo list classes by.
 
         Raises:
             ValueError: the role is not one of `ROLES`.
+            KeyError: the name is taken, and ``force`` is not set.
         """
         if role is not None and role not in ROLES:
             raise ValueError(f"unknown role {role!r}{suggestion(role, ROLES)}; known: {', '.join(ROLES)}")
-        register = super().register_module(name=name, force=force, module=module)
-        if module is not None or role is None:
-            return register
-
-        def register_with_role(cls: type) -> type:
-            self.roles[name if isinstance(name, str) else cls.__name__] = role
-            return register(cls)
-
-        return register_with_role
+        if module is None:
+            return lambda cls: self.register_module(name, force, cls, role=role)
+        super().register_module(name=name, force=force, module=module)
+        if role is not None:
+            self.roles.update(dict.fromkeys([name] if isinstance(name, str) else name or [module.__name__], role))
+        return module
 
     def import_from_location(self) -> None:
         """Import every module of the core packages of this registry, once."""
-        if not self._imported:
-            self._imported = True                  # before the imports: they may look something up themselves
+        if self._core_imported:
+            return
+        self._core_imported = True                 # before the imports: they may look something up themselves
+        try:
             for location in self._locations:
                 package = importlib.import_module(location)
                 for module in pkgutil.walk_packages(package.__path__, prefix=f"{location}."):
                     importlib.import_module(module.name)
+        except BaseException:
+            self._core_imported = False            # else the second look-up would call the rest unknown
+            raise
 
     def known_names(self) -> list[str]:
         """Every name that can be built, those of mmengine's own registry included."""
@@ -76,7 +85,7 @@ class Registry(mmengine_registry.Registry):
     def build(self, cfg: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Build ``cfg["type"]``. Raises ConfigError with the nearest known name if there is none such."""
         name = cfg.get("type") if isinstance(cfg, Mapping) else None
-        if isinstance(name, str) and self.get(name) is None:
+        if isinstance(name, str) and not is_known(self, name):
             raise unknown_type(name, self.name, self.known_names())
         return super().build(cfg, *args, **kwargs)
 
@@ -131,55 +140,82 @@ class PluginInfo:
 
 def plugin_modules() -> dict[str, str]:
     """Module path by plugin name, of everything installed; no plugin is imported for it."""
-    found: dict[str, str] = {}
+    return {name: modules[0] for name, modules in _claims().items()}
+
+
+def _claims() -> dict[str, tuple[str, ...]]:
+    """Module paths by plugin name: one, unless several installed packages claim the name."""
+    found: dict[str, tuple[str, ...]] = {}
     for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        members = _members_of_collection(entry.value)
-        found.update({entry.name: entry.value} if members is None else {name: f"{entry.value}.{name}" for name in members})
-    return found
+        module = entry.value.partition(":")[0].partition("[")[0].strip()         # of "module:name [extra]"
+        members = _members_of_collection(module)
+        modules = {entry.name: module} if members is None else {name: f"{module}.{name}" for name in members}
+        for name, path in modules.items():
+            found[name] = tuple(dict.fromkeys((*found.get(name, ()), path)))
+    return dict(sorted(found.items()))
 
 
 def _members_of_collection(module: str) -> list[str] | None:
     """Names of the sub-packages if ``module`` is a package whose ``__init__`` sets no PLUGIN, else None."""
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None                                # a broken entry is reported when its plugin is asked for
-    if spec is None or not spec.submodule_search_locations or _assigns_plugin(spec.origin):
+    except Exception:                              # a parent package may raise anything; asking for it will tell
         return None
-    return sorted(member.name for member in pkgutil.iter_modules(spec.submodule_search_locations) if member.ispkg)
+    if spec is None or not spec.submodule_search_locations or _sets_plugin(spec.origin):
+        return None
+    members = pkgutil.iter_modules(spec.submodule_search_locations)
+    return sorted(member.name for member in members if member.ispkg and not member.name.startswith("_"))
 
 
-def _assigns_plugin(init_file: str | None) -> bool:
+def _sets_plugin(init_file: str | None) -> bool:
+    """Whether the source of an ``__init__`` assigns or imports a PLUGIN."""
     if init_file is None or not init_file.endswith(".py"):
         return False
     try:
-        tree = ast.parse(Path(init_file).read_text(encoding="utf-8"))
+        nodes = list(ast.walk(ast.parse(Path(init_file).read_text(encoding="utf-8"))))
     except (OSError, SyntaxError, ValueError):
         return True                                # unreadable: treat it as one plugin, whose import will tell
-    targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
-    targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
-    return any(isinstance(target, ast.Name) and target.id == "PLUGIN" for target in targets)
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    imports = [alias for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return "PLUGIN" in names | {alias.asname or alias.name for alias in imports}
+
+
+_failures: dict[str, str] = {}                     # by module path: a second import of a broken plugin may tell less
 
 
 def load_plugin(name: str) -> PluginInfo:
-    """Import one plugin, which registers its modules.
+    """Import one plugin, which registers its modules; one that fails leaves none of them registered.
 
     Raises:
-        PluginError: no such plugin is installed, its import fails, or it exposes no `PluginInfo` named PLUGIN.
+        PluginError: no such plugin is installed, two packages claim its name, its import fails, or it exposes no
+            `PluginInfo` named PLUGIN.
     """
-    modules = plugin_modules()
-    if name not in modules:
-        raise PluginError(
-            f'no plugin named "{name}" is installed{suggestion(name, modules)}; installed: {", ".join(sorted(modules)) or "none"}'
-        )
+    installed = _claims()
+    if name not in installed:
+        known = ", ".join(installed) or "none"
+        raise PluginError(f'no plugin named "{name}" is installed{suggestion(name, installed)}; installed: {known}')
+    if len(installed[name]) > 1:
+        raise PluginError(f'plugin "{name}" is claimed by {" and by ".join(installed[name])}: uninstall all but one')
+    (path,) = installed[name]
+    if path in _failures:
+        raise PluginError(_failures[path])
     try:
-        module = importlib.import_module(modules[name])
-    except Exception as error:                     # whatever a third party's module raises, the user learns whose it is
-        raise PluginError(f'plugin "{name}" ({modules[name]}) failed to import: {type(error).__name__}: {error}') from error
-    info = getattr(module, "PLUGIN", None)
-    if not isinstance(info, PluginInfo):
-        raise PluginError(f'plugin "{name}" ({modules[name]}) has no PLUGIN of type PluginInfo')
+        info = getattr(importlib.import_module(path), "PLUGIN", None)
+        if not isinstance(info, PluginInfo):
+            raise TypeError("it has no PLUGIN of type PluginInfo")
+    except (Exception, SystemExit) as error:       # whatever a third party's module raises, the user learns whose it is
+        _unregister(path)
+        _failures[path] = f'plugin "{name}" ({path}) cannot be imported: {type(error).__name__}: {error}'
+        raise PluginError(_failures[path]) from error
     return info
+
+
+def _unregister(package: str) -> None:
+    for registry in ALL_REGISTRIES:
+        for name, cls in list(registry.module_dict.items()):
+            if f"{cls.__module__}.".startswith(f"{package}."):
+                del registry.module_dict[name]
+                registry.roles.pop(name, None)
 
 
 def load_plugins(names: Iterable[str]) -> list[PluginInfo]:
@@ -189,14 +225,25 @@ def load_plugins(names: Iterable[str]) -> list[PluginInfo]:
 
 def unknown_type(name: str, kind: str, known: Iterable[str]) -> ConfigError:
     """The error for a type that no loaded module registers; installed plugins are tried for the missing line."""
+    known, broken = set(known), []
     for plugin in plugin_modules():
         try:
             load_plugin(plugin)
         except PluginError:
-            continue                               # broken, and nobody asked for it
+            broken.append(plugin)                  # nobody asked for it
+            continue
         if any(name in registry.module_dict for registry in ALL_REGISTRIES):
             return ConfigError(f'{kind} "{name}" belongs to a plugin: add plugins = ["{plugin}"] to the config')
-    return ConfigError(f'unknown {kind} "{name}"{suggestion(name, known)}')
+    unsearched = f"; broken plugins were not searched: {', '.join(broken)}" if broken else ""
+    return ConfigError(f'unknown {kind} "{name}"{suggestion(name, known)}{unsearched}')
+
+
+def is_known(registry: mmengine_registry.Registry, name: str) -> bool:
+    """Whether ``registry`` or a parent can build ``name``: a registered name, or a path to an importable class."""
+    try:
+        return registry.get(name) is not None
+    except RuntimeError:                           # mmengine's answer to a path whose import fails
+        return False
 
 
 def check_types(cfg: Any, where: str = "config") -> None:
@@ -207,14 +254,21 @@ def check_types(cfg: Any, where: str = "config") -> None:
     """
     if isinstance(cfg, Mapping):
         name = cfg.get("type")
-        if isinstance(name, str) and "." not in name and all(registry.get(name) is None for registry in ALL_REGISTRIES):
-            known = {known for registry in ALL_REGISTRIES for known in registry.known_names()}
+        if isinstance(name, str) and not any(is_known(registry, name) for registry in _every_registry()):
+            known = {known for registry in _every_registry() for known in registry.module_dict}
             raise ConfigError(f"{where}.type: {unknown_type(name, 'type', known)}")
         for key, value in cfg.items():
             check_types(value, f"{where}.{key}")
     elif isinstance(cfg, (list, tuple)):
         for position, value in enumerate(cfg):
             check_types(value, f"{where}[{position}]")
+
+
+def _every_registry() -> list[mmengine_registry.Registry]:
+    """Ours, and mmengine's, some of which have no counterpart here (log processors, collate functions ...)."""
+    importlib.import_module("mmengine.runner")     # registers all of mmengine
+    roots = [value for value in vars(mmengine_registry).values() if isinstance(value, mmengine_registry.Registry)]
+    return [*ALL_REGISTRIES, *roots]
 
 
 def list_registered(registry: Registry, role: str | None = None, of: Callable[[type], bool] | None = None) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sized
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ class Annotations:
         instance_ids: K track names, or none at all.
         attributes: K attribute names ("" if none), or none at all.
         visibility: (K,) float32 visible fraction in [0, 1], NaN if unknown; or None.
+
+    Raises:
+        ValueError: the columns differ in length, or the labels are not int64 or (seen on the CPU) outside the classes.
     """
 
     boxes: Boxes3D
@@ -33,12 +37,22 @@ class Annotations:
     visibility: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "classes" and value is not None and value != () and len(value) != len(self.boxes):
-                raise ValueError(f"{field.name} has {len(value)} rows for {len(self.boxes)} boxes")
         if self.labels.dtype != torch.int64:
             raise ValueError(f"labels must be int64, got {self.labels.dtype}")
+        columns: dict[str, Sized | None] = {
+            "labels": self.labels,
+            "num_lidar_pts": self.num_lidar_pts,
+            "instance_ids": self.instance_ids or None,
+            "attributes": self.attributes or None,
+            "visibility": self.visibility,
+        }
+        for name, column in columns.items():
+            if column is not None and len(column) != len(self.boxes):
+                raise ValueError(f"{name} has {len(column)} rows for {len(self.boxes)} boxes")
+        if self.labels.device.type == "cpu" and len(self):     # elsewhere it would wait for the device
+            low, high = self.labels.aminmax()
+            if low < -1 or high >= len(self.classes):
+                raise ValueError(f"labels must lie in [-1, {len(self.classes)}), got {low} to {high}")
 
     def __len__(self) -> int:
         return len(self.boxes)

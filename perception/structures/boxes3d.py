@@ -9,18 +9,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import box_conversions as conversions
+from .box_conversions import Argoverse2Rows, KittiRows, NuScenesRows, WaymoRows
+from .box_conversions import wrap_angle as wrap_angle
 from .se3 import SE3
 
-# Signs of the eight corners along (length, width, height): the bottom face counter-clockwise from front-left, then the top.
+# Signs of the corners along (length, width, height): the bottom face counter-clockwise from front-left, then the top.
 CORNER_SIGNS = (
     (1, 1, -1), (-1, 1, -1), (-1, -1, -1), (1, -1, -1),
     (1, 1, 1), (-1, 1, 1), (-1, -1, 1), (1, -1, 1),
 )
-
-
-def wrap_angle(angle: Tensor) -> Tensor:
-    """Angles [rad] brought into [-pi, pi)."""
-    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+POINTS_AT_ONCE = 1 << 21               # `contains` takes boxes in groups, so its scratch memory stays below 100 MiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +28,8 @@ class Boxes3D:
 
     The frame is right-handed with x forward, y left, z up; yaw is counter-clockwise about +z and 0 along +x.
     The tensor's dtype and device are kept (global coordinates are float64). An unknown velocity is NaN.
+    Values are not checked, since data sets and untrained networks hold odd ones: a box with a NaN or a negative size
+    stays in its row and contains no point (`finite` finds it); a size of zero contains what lies on the box.
 
     Args:
         tensor: (K, 7) or (K, 9) floating point.
@@ -42,7 +43,8 @@ class Boxes3D:
     def __post_init__(self) -> None:
         tensor = self.tensor
         if tensor.ndim != 2 or tensor.shape[1] not in (7, 9) or not tensor.is_floating_point():
-            raise ValueError(f"Boxes3D takes a floating (K, 7) or (K, 9) tensor, got {tensor.dtype} {tuple(tensor.shape)}")
+            got = f"{tensor.dtype} {tuple(tensor.shape)}"
+            raise ValueError(f"Boxes3D takes a floating (K, 7) or (K, 9) tensor, got {got}")
 
     @classmethod
     def empty(cls, columns: int = 9, *, like: Tensor | None = None) -> Boxes3D:
@@ -103,6 +105,10 @@ class Boxes3D:
             return self
         return Boxes3D(self.tensor[:, :7] if columns == 7 else torch.cat([self.tensor, self.velocities], dim=1))
 
+    def finite(self) -> Tensor:
+        """(K,) bool: centre, sizes and yaw are finite; the velocity may be unknown."""
+        return torch.isfinite(self.tensor[:, :7]).all(dim=1)
+
     def range_bev(self) -> Tensor:
         """(K,) distance of the centres from the origin in the xy plane [m]."""
         return self.tensor[:, :2].norm(dim=1)
@@ -115,6 +121,10 @@ class Boxes3D:
 
     def contains(self, points: Tensor) -> Tensor:
         """(K, N) bool: which of the points (N, 3) lie inside or on each box."""
+        at_once = max(1, POINTS_AT_ONCE // max(1, len(points)))
+        return torch.cat([Boxes3D(rows)._contains(points) for rows in self.tensor.split(at_once)])
+
+    def _contains(self, points: Tensor) -> Tensor:
         local = _rotate_z(points[None] - self.centers[:, None], -self.yaws[:, None])   # (K, N, 3), box axes
         return (local.abs() <= self.sizes[:, None] / 2).all(dim=-1)
 
@@ -141,6 +151,81 @@ class Boxes3D:
         sign = self.tensor.new_ones(self.tensor.shape[1])
         sign[[1, 6] if not self.has_velocity else [1, 6, 8]] = -1.0
         return Boxes3D(self.tensor * sign)
+
+    @classmethod
+    def from_nuscenes(cls, rows: NuScenesRows, global_from_ego: SE3, dtype: torch.dtype = torch.float32) -> Boxes3D:
+        """From annotations or results in the global frame: (K, 9) in the ego frame.
+
+        Args:
+            rows: K boxes.
+            global_from_ego: pose of the vehicle, tilted by less than a quarter turn.
+            dtype: of the result; what is computed before is float64.
+
+        Raises:
+            ValueError: a quaternion is zero or not finite.
+        """
+        return cls(conversions.boxes_from_nuscenes(rows, global_from_ego).to(dtype))
+
+    def to_nuscenes(self, global_from_ego: SE3) -> NuScenesRows:
+        """From the ego frame to rows in the global frame, float64; unknown velocities are NaN."""
+        return conversions.nuscenes_from_boxes(self.tensor, global_from_ego)
+
+    @classmethod
+    def from_lidar_top(cls, tensor: Tensor) -> Boxes3D:
+        """From nuScenes' LIDAR_TOP axes (x right, y forward): the same boxes with x forward, y left, sensor's origin.
+
+        For the ego frame instead, move the rows by the sensor's pose: ``Boxes3D(tensor).moved_by(ego_from_lidar)``.
+
+        Args:
+            tensor: (K, 7 or 9) centre, length width height, yaw from the sensor's x to the length axis, velocity.
+        """
+        return cls(conversions.turned_quarter(tensor, -1))
+
+    def to_lidar_top(self) -> Tensor:
+        """(K, 7 or 9) rows in nuScenes' LIDAR_TOP axes; inverse of `from_lidar_top`."""
+        return conversions.turned_quarter(self.tensor, 1)
+
+    @classmethod
+    def from_argoverse2(cls, rows: Argoverse2Rows, dtype: torch.dtype = torch.float32) -> Boxes3D:
+        """From annotations in the ego frame: (K, 7). Raises ValueError for a quaternion that is zero or not finite."""
+        return cls(conversions.boxes_from_argoverse2(rows).to(dtype))
+
+    def to_argoverse2(self) -> Argoverse2Rows:
+        """Rows of the same frame, without velocities."""
+        return conversions.argoverse2_from_boxes(self.tensor)
+
+    @classmethod
+    def from_waymo(cls, rows: WaymoRows, dtype: torch.dtype = torch.float32) -> Boxes3D:
+        """From labels in the vehicle frame: (K, 7), or (K, 9) if they have speeds."""
+        return cls(conversions.boxes_from_waymo(rows).to(dtype))
+
+    def to_waymo(self) -> WaymoRows:
+        """Rows of the same frame, with speeds if there are velocities."""
+        return conversions.waymo_from_boxes(self.tensor)
+
+    @classmethod
+    def from_kitti(cls, rows: KittiRows, lidar_from_camera: SE3, dtype: torch.dtype = torch.float32) -> Boxes3D:
+        """From labels in the frame of rectified camera 0: (K, 7) in the LiDAR frame (x forward, y left, z up).
+
+        Args:
+            rows: K boxes; those of DontCare regions (sizes of -1) are converted like the rest.
+            lidar_from_camera: inverse of R0_rect times Tr_velo_to_cam.
+            dtype: of the result; what is computed before is float64.
+        """
+        return cls(conversions.boxes_from_kitti(rows, lidar_from_camera).to(dtype))
+
+    def to_kitti(self, lidar_from_camera: SE3) -> KittiRows:
+        """From the LiDAR frame to rows in the frame of rectified camera 0, float64, without velocities."""
+        return conversions.kitti_from_boxes(self.tensor, lidar_from_camera)
+
+    @classmethod
+    def from_mmdet3d(cls, tensor: Tensor) -> Boxes3D:
+        """From the rows of mmdet3d's ``LiDARInstance3DBoxes``: (K, 7 or 9) as ours, but with the bottom centre."""
+        return cls(conversions.raised(tensor, 0.5))
+
+    def to_mmdet3d(self) -> Tensor:
+        """(K, 7 or 9) rows of mmdet3d's ``LiDARInstance3DBoxes``: as ours, but with the bottom centre."""
+        return conversions.raised(self.tensor, -0.5)
 
 
 def _rotate_z(vectors: Tensor, angle: Tensor) -> Tensor:

@@ -13,7 +13,9 @@ from .se3 import SE3
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """A pinhole camera on the vehicle. Camera axes: x right, y down, z forward; pixel (0, 0) is the first pixel's centre.
+    """A pinhole camera on the vehicle.
+
+    Camera axes are x right, y down, z forward; pixel (0, 0) is the first pixel's centre.
 
     Args:
         intrinsics: (3, 3) float64, pixels.
@@ -23,7 +25,8 @@ class Calibration:
         height: picture height [pixels].
 
     Raises:
-        ValueError: the intrinsics have another shape, are not finite or have no positive focal length.
+        ValueError: the intrinsics have another shape, are not finite, have no positive focal length or a last row
+            other than 0 0 1.
     """
 
     intrinsics: Tensor
@@ -37,6 +40,8 @@ class Calibration:
             raise ValueError(f"intrinsics must be finite (3, 3), got {self.intrinsics}")
         if intrinsics[0, 0] <= 0 or intrinsics[1, 1] <= 0:
             raise ValueError(f"focal lengths must be positive, got {intrinsics[0, 0]:g} and {intrinsics[1, 1]:g}")
+        if intrinsics[2].tolist() != [0.0, 0.0, 1.0]:
+            raise ValueError(f"the last row of intrinsics must be 0 0 1, got {intrinsics[2].tolist()}")
         object.__setattr__(self, "intrinsics", intrinsics)
 
     def project(self, points: Tensor) -> Tensor:
@@ -62,6 +67,7 @@ class Calibration:
     def mirrored_y(self) -> Calibration:
         """The camera of the mirrored scene, whose picture is the given one flipped left to right."""
         intrinsics = self.intrinsics.clone()
+        intrinsics[0, 1] = -intrinsics[0, 1]                   # skew
         intrinsics[0, 2] = self.width - 1 - intrinsics[0, 2]
         flip_ego = torch.diag(torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64))
         flip_camera = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))

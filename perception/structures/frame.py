@@ -1,4 +1,4 @@
-"""One synchronized moment of a vehicle: what datasets yield, transforms map, replay streams and the visualizer draws."""
+"""One synchronized moment of a vehicle: datasets yield it, transforms map it, replay streams it, pictures show it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,31 @@ class Sweep:
     ego_from_sweep: SE3
     load: Callable[[], PointCloud]
 
+    def moved_by(self, transform: SE3) -> Sweep:
+        """The same sweep when the vehicle's ego frame is another one at all times: ``transform`` is new_from_old."""
+        return replace(
+            self,
+            ego_from_sweep=transform @ self.ego_from_sweep @ transform.inverse(),
+            load=MovedLoad(self.load, transform),
+        )
+
+
+@dataclass(frozen=True)
+class MovedLoad:
+    """Reads points and moves them; a class, since a frame on its way out of a data worker is pickled.
+
+    Args:
+        load: reads the points.
+        transform: what they are moved by.
+    """
+
+    load: Callable[[], PointCloud]
+    transform: SE3
+
+    def __call__(self) -> PointCloud:
+        """The moved points."""
+        return self.load().moved_by(self.transform)
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -38,7 +63,8 @@ class Frame:
         timestamp_ns: time of the LiDAR sweep [ns].
         scene: name of the drive it belongs to; sweeps and tracks never cross scenes.
         global_from_ego: pose of the vehicle, float64; None if unknown.
-        wgs84: latitude [deg], longitude [deg], altitude [m] of the ego origin; None if unknown.
+        wgs84: latitude [deg], longitude [deg], altitude [m] of the recorded ego origin; None if unknown. It names the
+            place on Earth and so stays as it is when an augmentation moves, scales or mirrors the scene.
         points: LiDAR points.
         sweeps: earlier sweeps, newest first.
         cameras: pictures by camera name.
@@ -66,7 +92,7 @@ class Frame:
         return replace(
             self,
             points=None if self.points is None else self.points.moved_by(transform),
-            sweeps=tuple(replace(sweep, ego_from_sweep=transform @ sweep.ego_from_sweep) for sweep in self.sweeps),
+            sweeps=tuple(sweep.moved_by(transform) for sweep in self.sweeps),
             cameras=cameras,
             annotations=annotations,
             global_from_ego=None if self.global_from_ego is None else self.global_from_ego @ transform.inverse(),
@@ -74,7 +100,7 @@ class Frame:
         )
 
     def scaled_by(self, factor: float) -> Frame:
-        """The scene enlarged about the ego origin; camera positions follow, so pictures still line up.
+        """The scene enlarged about the ego origin; camera positions follow, so pictures still line up, the pose stays.
 
         Raises:
             ValueError: sweeps have not been aggregated yet.

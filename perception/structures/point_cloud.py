@@ -17,8 +17,8 @@ XYZ = ("x", "y", "z")
 class PointCloud:
     """N points: x, y, z [m] and further named channels.
 
-    Known channels: ``intensity`` in [0, 1], ``ring`` (beam index), ``time`` (seconds before the frame's timestamp, >= 0),
-    ``elongation``, ``semantic`` and ``instance`` (labels, whole numbers, exact in float32). Others are free.
+    Known channels: ``intensity`` in [0, 1], ``ring`` (beam index), ``time`` (seconds before the frame's timestamp,
+    >= 0), ``elongation``, ``semantic`` and ``instance`` (labels, whole numbers, exact in float32). Others are free.
 
     Args:
         data: (N, 3 + C) float32.
@@ -42,7 +42,13 @@ class PointCloud:
 
     @classmethod
     def cat(cls, clouds: Sequence[PointCloud]) -> PointCloud:
-        """Points of all clouds with the channels of the first; the others must have those too."""
+        """Points of all clouds with the channels of the first; the others must have those too.
+
+        Raises:
+            ValueError: there is no cloud, or one lacks a channel of the first.
+        """
+        if not clouds:
+            raise ValueError("PointCloud.cat takes at least one cloud: channels are those of the first")
         channels = clouds[0].channels
         return cls(torch.cat([cloud.select(channels) for cloud in clouds]), channels)
 
@@ -72,7 +78,10 @@ class PointCloud:
 
     def with_channel(self, name: str, values: Tensor | float) -> PointCloud:
         """With one more channel, or with its values replaced: (N,) or a constant."""
-        column = torch.as_tensor(values, dtype=torch.float32, device=self.data.device).expand(len(self))[:, None]
+        values = torch.as_tensor(values, dtype=torch.float32, device=self.data.device)
+        if values.ndim and values.shape != (len(self),):
+            raise ValueError(f"channel {name!r} needs a constant or ({len(self)},) values, got {tuple(values.shape)}")
+        column = values.expand(len(self))[:, None]
         if name in self.channels:
             data = self.data.clone()
             data[:, self.channels.index(name)] = column[:, 0]

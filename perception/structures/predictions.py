@@ -23,6 +23,9 @@ class Predictions:
         labels: (K,) int64 index into ``classes``.
         classes: class names of the model.
         global_from_ego: the frame's pose, for results that are written in global coordinates; None if unknown.
+
+    Raises:
+        ValueError: the columns differ in length or are not one-dimensional, or the labels are not int64.
     """
 
     token: str
@@ -34,10 +37,13 @@ class Predictions:
     global_from_ego: SE3 | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.boxes) == len(self.scores) == len(self.labels):
+        if not (len(self.boxes),) == self.scores.shape == self.labels.shape:
             raise ValueError(
-                f"boxes, scores and labels must have as many rows, got {len(self.boxes)}, {len(self.scores)}, {len(self.labels)}"
+                f"scores and labels must be ({len(self.boxes)},) for {len(self.boxes)} boxes, "
+                f"got {tuple(self.scores.shape)} and {tuple(self.labels.shape)}"
             )
+        if self.labels.dtype != torch.int64:
+            raise ValueError(f"labels must be int64, got {self.labels.dtype}")
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -30,9 +30,8 @@ class SE3:
         rotation = torch.as_tensor(self.rotation, dtype=torch.float64)
         translation = torch.as_tensor(self.translation, dtype=torch.float64)
         if rotation.shape != (3, 3) or translation.shape != (3,):
-            raise ValueError(
-                f"SE3 takes rotation (3, 3) and translation (3,), got {tuple(rotation.shape)} and {tuple(translation.shape)}"
-            )
+            got = f"{tuple(rotation.shape)} and {tuple(translation.shape)}"
+            raise ValueError(f"SE3 takes rotation (3, 3) and translation (3,), got {got}")
         if not torch.isfinite(rotation).all() or not torch.isfinite(translation).all():
             raise ValueError("SE3 takes finite numbers, got NaN or infinity")
         unit = torch.eye(3, dtype=torch.float64, device=rotation.device)
@@ -54,7 +53,11 @@ class SE3:
 
     @classmethod
     def from_quaternion(cls, wxyz: Sequence[float] | Tensor, translation: Sequence[float] | Tensor) -> SE3:
-        """From a quaternion (w, x, y, z), normalised here, and a translation [m]."""
+        """From a quaternion (w, x, y, z), normalised here, and a translation [m].
+
+        Raises:
+            ValueError: the quaternion is zero or not finite.
+        """
         w, x, y, z = (float(value) for value in wxyz)
         norm = math.sqrt(w * w + x * x + y * y + z * z)
         if not math.isfinite(norm) or norm < 1e-12:
@@ -65,12 +68,13 @@ class SE3:
             [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
             [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
         ]
-        return cls(torch.tensor(rotation, dtype=torch.float64), torch.as_tensor(translation, dtype=torch.float64))
+        shift = [float(value) for value in translation]
+        return cls(torch.tensor(rotation, dtype=torch.float64), torch.tensor(shift, dtype=torch.float64))
 
     @classmethod
     def from_matrix(cls, matrix: Tensor | np.ndarray | Sequence[Sequence[float]]) -> SE3:
-        """From a (4, 4) or (3, 4) homogeneous matrix."""
-        matrix = torch.as_tensor(matrix, dtype=torch.float64)
+        """From a (4, 4) or (3, 4) homogeneous matrix. Raises ValueError for any other shape or no rigid transform."""
+        matrix = (matrix if isinstance(matrix, Tensor) else torch.from_numpy(np.array(matrix))).to(torch.float64)
         if matrix.shape not in ((4, 4), (3, 4)):
             raise ValueError(f"a homogeneous matrix is (4, 4) or (3, 4), got {tuple(matrix.shape)}")
         return cls(matrix[:3, :3], matrix[:3, 3])

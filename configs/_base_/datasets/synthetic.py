@@ -1,0 +1,48 @@
+"""The synthetic city, a nuScenes root: loaders, augmentation, the official score.
+
+First make it and list its frames:
+    python tools/create_data.py synthetic data/synthetic
+    python tools/create_data.py index nuscenes data/synthetic --split train    (then val)
+"""
+
+data_root = "data/synthetic"
+class_names = (
+    "car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle", "bicycle", "pedestrian",
+    "traffic_cone",
+)
+num_sweeps = 4                                     # earlier ones, so five in all
+
+aggregate = dict(type="AggregateSweeps", num_sweeps=num_sweeps)
+train_transforms = [
+    aggregate,
+    dict(type="GlobalRotation", max_angle=0.785),  # 45 degrees
+    dict(type="GlobalScaling", min_factor=0.95, max_factor=1.05),
+    dict(type="RandomFlip"),
+    dict(type="RangeFilter", point_range=(-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)),
+    dict(type="FilterClasses", classes=class_names, min_points=1),
+    dict(type="PointShuffle"),
+]
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type="EpochSampler", class_balanced=False),
+    dataset=dict(
+        type="NuScenesDataset", root=data_root, version="v1.0-trainval", split="train", num_sweeps=num_sweeps,
+        transforms=train_transforms,
+    ),
+)
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="NuScenesDataset", root=data_root, version="v1.0-trainval", split="val", num_sweeps=num_sweeps,
+        transforms=[aggregate],
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type="NuScenesDetectionMetric", root=data_root, version="v1.0-trainval", split="val")
+test_evaluator = val_evaluator

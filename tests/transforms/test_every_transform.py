@@ -1,0 +1,84 @@
+"""What every transform promises: a Frame, the given one untouched, the same draw for the same generator."""
+
+import numpy as np
+import pytest
+import torch
+from scene_frames import pixels, scene
+
+from perception.datasets.object_database import build_object_database
+from perception.registry import TRANSFORMS, list_registered
+from perception.structures import Frame
+
+ARGUMENTS = {
+    "Compose": {"transforms": [{"type": "GlobalRotation"}, {"type": "PointShuffle"}]},
+    "RangeFilter": {"point_range": (0, -20, -2, 25, 20, 4)},
+    "FilterClasses": {"classes": ("pedestrian", "car")},
+    "PasteObjects": {"groups": {"car": 3}},
+}
+NAMES = list_registered(TRANSFORMS)
+KEEP_PICTURES = [name for name in NAMES if name not in ("DropCameras", "PasteObjects", "RandomFlip")]
+
+
+def build(name: str, tmp_path):
+    arguments = dict(ARGUMENTS.get(name, {}))
+    if name == "PasteObjects":
+        build_object_database([scene()], tmp_path / "objects", min_points=1, channels=("x", "y", "z", "intensity"))
+        arguments["database"] = tmp_path / "objects"
+    return TRANSFORMS.build({"type": name, **arguments})
+
+
+def given_to(name: str) -> Frame:
+    return scene(cameras=name != "PasteObjects")
+
+
+def numbers(frame: Frame) -> list[torch.Tensor]:
+    annotations = frame.annotations
+    parts = [frame.points.data, annotations.boxes.tensor, annotations.labels, frame.global_from_ego.matrix()]
+    for camera in frame.cameras.values():
+        parts += [camera.image, camera.calibration.intrinsics, camera.calibration.ego_from_camera.matrix()]
+    return parts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_given_frame_is_left_alone(name, tmp_path):
+    transform, frame = build(name, tmp_path), given_to(name)
+    before = [part.clone() for part in numbers(frame)]
+    for seed in range(4):
+        assert isinstance(transform(frame, np.random.default_rng(seed)), Frame)
+    assert all(torch.equal(first, second) for first, second in zip(numbers(frame), before, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_generator_gives_the_same_frame(name, tmp_path):
+    transform, frame = build(name, tmp_path), given_to(name)
+    first, second = (numbers(transform(frame, np.random.default_rng(7))) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_frame_with_nothing_in_it_passes(name, tmp_path):
+    bare = build(name, tmp_path)(Frame("a", 0), np.random.default_rng(0))
+    assert bare.points is None
+    assert bare.annotations is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_points_and_no_objects_pass(name, tmp_path):
+    frame = given_to(name)
+    empty = Frame("a", 0, points=frame.points[:0], annotations=frame.annotations[:0])
+    result = build(name, tmp_path)(empty, np.random.default_rng(0))
+    assert result.annotations is not None
+    assert len(result.points) == (2 if name == "PasteObjects" else 0)
+
+
+@pytest.mark.parametrize("name", KEEP_PICTURES)
+def test_points_stay_on_their_pixels(name, tmp_path):
+    before, after = scene(), build(name, tmp_path)(scene(), np.random.default_rng(3))
+    value = before.points.channel("intensity")                             # tells the points apart
+    source = (after.points.channel("intensity")[:, None] - value[None]).abs().argmin(dim=1)
+    torch.testing.assert_close(pixels(after)[:, :2], pixels(before)[source, :2], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_repr_names_it_and_its_arguments(name, tmp_path):
+    assert repr(build(name, tmp_path)).startswith(f"{name}(")
