@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from .checks import FLOATING, check_positive, check_range, check_tensor
+from .dispatch import NATIVE, NATIVE_FLOATING, attach_native
 
 
-def bev_scatter(features: Tensor, coords: Tensor, batch_size: int, ny: int, nx: int) -> Tensor:
+def bev_scatter(
+    features: Tensor, coords: Tensor, batch_size: int, ny: int, nx: int, *, channels_last: bool = False
+) -> Tensor:
     """Write each row into its cell, differentiable in ``features``; rows that share a cell (z is ignored) are summed.
 
     Args:
@@ -19,6 +22,8 @@ def bev_scatter(features: Tensor, coords: Tensor, batch_size: int, ny: int, nx: 
         batch_size: number of samples B.
         ny: rows of the map.
         nx: columns of the map.
+        channels_last: memory order of the result; each row is then one piece of memory, which is faster, and so are
+            convolutions on it on a CPU.
 
     Returns:
         (B, C, ny, nx), row = y, column = x.
@@ -29,41 +34,92 @@ def bev_scatter(features: Tensor, coords: Tensor, batch_size: int, ny: int, nx: 
     check_tensor("features", features, ("M", "C"), FLOATING)
     check_tensor("coords", coords, (features.shape[0], 4), (torch.int32,))
     check_positive(batch_size=batch_size, ny=ny, nx=nx)
-    return torch.ops.perception.bev_scatter(features, coords, batch_size, ny, nx)
+    return torch.ops.perception.bev_scatter(features, coords, batch_size, ny, nx, channels_last)
 
 
-def bev_scatter_reference(features: Tensor, coords: Tensor, batch_size: int, ny: int, nx: int) -> Tensor:
+def bev_scatter_reference(
+    features: Tensor, coords: Tensor, batch_size: int, ny: int, nx: int, channels_last: bool
+) -> Tensor:
     """The same in tensor algebra."""
-    if coords.device.type == "cpu":                # elsewhere the scatter's own assertion speaks, without a stall here
-        for name, column, size in (("batch", 0, batch_size), ("y", 2, ny), ("x", 3, nx)):
-            check_range(f"coords {name}", coords[:, column], size)
-    C = features.shape[1]
-    canvas = features.new_zeros(batch_size * C * ny * nx)
-    return canvas.index_add_(0, _places(coords, C, ny, nx).flatten(), features.flatten()).view(batch_size, C, ny, nx)
-
-
-def _places(coords: Tensor, channels: int, ny: int, nx: int) -> Tensor:
-    """(M, C) int64, where each number of the features lies in the flat (B, C, ny, nx) map."""
+    _check_cells(coords, batch_size, ny, nx)
     batch, _, y, x = coords.long().unbind(1)
-    plane = batch[:, None] * channels + torch.arange(channels, device=coords.device)       # (M, C)
-    return plane * (ny * nx) + (y * nx + x)[:, None]
+    canvas = features.new_zeros(batch_size * ny * nx, features.shape[1])
+    canvas.index_add_(0, (batch * ny + y) * nx + x, features)
+    canvas = canvas.view(batch_size, ny, nx, features.shape[1]).permute(0, 3, 1, 2)   # (B, C, ny, nx)
+    return canvas if channels_last else canvas.clone(memory_format=torch.contiguous_format)
+
+
+def bev_gather_reference(canvas: Tensor, coords: Tensor) -> Tensor:
+    """The other way, bev_scatter's gradient: each row reads its cell, (B, C, ny, nx), (M, 4) -> (M, C)."""
+    batch, _, y, x = coords.long().unbind(1)
+    return canvas[batch, :, y, x]
+
+
+def _check_cells(coords: Tensor, batch_size: int, ny: int, nx: int) -> None:
+    if coords.device.type != "cpu":                # there the scatter's own assertion speaks, without a stall here
+        return
+    for name, column, size in (("batch", 0, batch_size), ("y", 2, ny), ("x", 3, nx)):
+        check_range(f"coords {name}", coords[:, column], size)
+
+
+def _bev_scatter_cpu(
+    features: Tensor, coords: Tensor, batch_size: int, ny: int, nx: int, channels_last: bool
+) -> Tensor:
+    if channels_last or features.dtype not in NATIVE_FLOATING:             # torch copies whole rows as fast
+        return bev_scatter_reference(features, coords, batch_size, ny, nx, channels_last)
+    assert NATIVE is not None
+    coords = coords.contiguous()
+    _check_cells(coords, batch_size, ny, nx)
+    canvas = features.new_zeros(batch_size, features.shape[1], ny, nx)
+    NATIVE.bev_scatter(features.detach().contiguous(), coords, canvas, torch.get_num_threads())
+    return canvas
+
+
+def _bev_gather_cpu(canvas: Tensor, coords: Tensor) -> Tensor:
+    if canvas.stride(1) == 1 or canvas.dtype not in NATIVE_FLOATING:       # likewise
+        return bev_gather_reference(canvas, coords)
+    assert NATIVE is not None
+    out = canvas.new_empty(coords.shape[0], canvas.shape[1])
+    NATIVE.bev_gather(canvas.detach(), coords.contiguous(), out, torch.get_num_threads())
+    return out
 
 
 _op = torch.library.custom_op("perception::bev_scatter", bev_scatter_reference, mutates_args=())
+_gather_op = torch.library.custom_op("perception::bev_gather", bev_gather_reference, mutates_args=())
+attach_native(_op, "bev_scatter", _bev_scatter_cpu)
+attach_native(_gather_op, "bev_gather", _bev_gather_cpu)
 
 
 @_op.register_fake
-def _(features: Tensor, coords: Tensor, batch_size: int, ny: int, nx: int) -> Tensor:
-    return features.new_empty(batch_size, features.shape[1], ny, nx)
+def _(features: Tensor, coords: Tensor, batch_size: int, ny: int, nx: int, channels_last: bool) -> Tensor:
+    C = features.shape[1]
+    if channels_last:
+        return features.new_empty(batch_size, ny, nx, C).permute(0, 3, 1, 2)
+    return features.new_empty(batch_size, C, ny, nx)
+
+
+@_gather_op.register_fake
+def _(canvas: Tensor, coords: Tensor) -> Tensor:
+    return canvas.new_empty(coords.shape[0], canvas.shape[1])
 
 
 def _save(ctx: Any, inputs: tuple, output: Tensor) -> None:
     ctx.save_for_backward(inputs[1])
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-    batch, _, y, x = ctx.saved_tensors[0].long().unbind(1)
-    return grad[batch, :, y, x], None, None, None, None
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+    return _gather_op(grad, ctx.saved_tensors[0]), None, None, None, None, None
+
+
+def _save_map(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    canvas, coords = inputs
+    ctx.save_for_backward(coords)
+    ctx.sizes = canvas.shape[0], canvas.shape[2], canvas.shape[3]
+
+
+def _scatter(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    return _op(grad, ctx.saved_tensors[0], *ctx.sizes, False), None
 
 
 _op.register_autograd(_backward, setup_context=_save)
+_gather_op.register_autograd(_scatter, setup_context=_save_map)

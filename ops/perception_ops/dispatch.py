@@ -12,9 +12,12 @@ import os
 from collections.abc import Callable
 from types import ModuleType
 
+import torch
 from torch.library import CustomOpDef
 
 logger = logging.getLogger(__name__)
+
+NATIVE_FLOATING = (torch.float32, torch.bfloat16)  # what the compiled kernels read; other dtypes take the references
 
 _MODES = ("auto", "reference")
 _attached: list[str] = []

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_finite, check_positive, check_tensor
+from .dispatch import NATIVE, attach_native
 
 
 def voxelize(
@@ -48,9 +49,7 @@ def voxelize_reference(
     xyz: Tensor, batch: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same in tensor algebra; float32 throughout, so that borders fall where the published models put them."""
-    check_finite("xyz", xyz)
-    if bool((batch < 0).any()):
-        raise ValueError(f"batch must be >= 0, got {int(batch.min())}")
+    _check_values(xyz, batch)
     nx, ny, nz = grid
     cell = ((xyz - xyz.new_tensor(point_range[:3])) / xyz.new_tensor(voxel_size)).floor()
     cell = cell.clamp(min=0).minimum(xyz.new_tensor([nx - 1, ny - 1, nz - 1])).long()       # (N, 3) x, y, z
@@ -60,7 +59,29 @@ def voxelize_reference(
     return torch.stack(coords, 1).int(), inverse, counts
 
 
+def _check_values(xyz: Tensor, batch: Tensor) -> None:
+    check_finite("xyz", xyz)
+    if bool((batch < 0).any()):
+        raise ValueError(f"batch must be >= 0, got {int(batch.min())}")
+
+
+def _voxelize_cpu(
+    xyz: Tensor, batch: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    assert NATIVE is not None
+    xyz, batch = xyz.detach().contiguous(), batch.contiguous()
+    _check_values(xyz, batch)
+    coords = batch.new_empty(len(batch), 4, dtype=torch.int32)             # as many cells as points at most
+    inverse, counts = torch.empty_like(batch), torch.empty_like(batch)
+    cells = NATIVE.voxelize(
+        xyz, batch, tuple(point_range[:3]), tuple(voxel_size), tuple(grid), coords, inverse, counts,
+        torch.get_num_threads(),
+    )
+    return coords[:cells].clone(), inverse, counts[:cells].clone()         # clones let go of the rest of the memory
+
+
 _op = torch.library.custom_op("perception::voxelize", voxelize_reference, mutates_args=())
+attach_native(_op, "voxelize", _voxelize_cpu)
 
 
 @_op.register_fake

@@ -3,11 +3,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perception_ops import voxelize
+from perception_ops import native_kernels, voxelize
+from perception_ops.voxelize import voxelize_reference
 
 RANGE = (-4.0, -2.0, -1.0, 4.0, 2.0, 1.0)
 SIZE = (1.0, 0.5, 2.0)
 GRID = (8, 8, 1)
+needs_native = pytest.mark.skipif("voxelize" not in native_kernels(), reason="native kernels are not in use")
 
 
 def voxels(points: list[list[float]], batch: list[int] | None = None):
@@ -48,6 +50,39 @@ def test_every_point_lies_in_the_cell_it_is_given(seed, count, samples, nz):
     assert torch.equal(counts, torch.bincount(inverse, minlength=len(coords)))
     rows = [tuple(row) for row in coords.tolist()]
     assert rows == sorted(set(rows))
+
+
+@needs_native
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), count=st.integers(0, 300), samples=st.integers(1, 4),
+    grid=st.tuples(st.integers(1, 1500), st.integers(1, 40), st.integers(1, 9)), snap=st.booleans(),
+)
+def test_native_equals_the_reference_on_borders_and_beyond_the_range(seed, count, samples, grid, snap):
+    generator = torch.Generator().manual_seed(seed)
+    size = [8.0 / n for n in grid]
+    xyz = torch.rand(count, 3, generator=generator) * 12 - 6
+    if snap:                                       # onto the borders between cells, as near as float32 allows
+        xyz = (xyz / torch.tensor(size)).round() * torch.tensor(size)
+    batch = torch.randint(samples, (count,), generator=generator)
+    arguments = (xyz, batch, size, [-4.0, -4.0, -4.0, 4.0, 4.0, 4.0], list(grid))
+    for ours, expected in zip(voxelize(*arguments), voxelize_reference(*arguments), strict=True):
+        assert torch.equal(ours, expected)
+        assert ours.dtype == expected.dtype
+
+
+@needs_native
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_number_of_threads_changes_nothing(threads):
+    xyz = torch.rand(9001, 3, generator=torch.Generator().manual_seed(0)) * 8 - 4
+    arguments = (xyz, torch.arange(9001) % 3, list(SIZE), list(RANGE), list(GRID))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        ours = voxelize(*arguments)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(ours, voxelize_reference(*arguments), strict=True))
 
 
 def test_no_points_give_no_cells():

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+#include "common/bfloat16.hpp"
+
+namespace perception::cpu {
+
+// Rows of BEV cells: coords (M, 4) as (batch, z, y, x), all inside the map; z is ignored.
+struct BevRows {
+    const int32_t* coords;
+    int64_t rows;
+};
+
+// A map (B, C, ny, nx) in any memory order, by the distances between neighbours.
+struct MapStrides {
+    int64_t batch, channel, y, x;
+};
+
+// T is float or Bfloat16; tables are row-major with C channels. Threads share blocks of channels, so that
+// rows of one cell meet in row order whatever the number of threads. O(M C) time, no memory.
+
+// features (M, C) are added to the map, which the caller has zeroed.
+template <typename T>
+void bev_scatter(const T* features, const BevRows& rows, int64_t channels, const MapStrides& at, T* map, int threads);
+
+// The other way: each row of out (M, C) reads its cell.
+template <typename T>
+void bev_gather(const T* map, const BevRows& rows, int64_t channels, const MapStrides& at, T* out, int threads);
+
+}  // namespace perception::cpu

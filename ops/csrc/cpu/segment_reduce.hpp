@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+
+#include "common/bfloat16.hpp"
+
+namespace perception::cpu {
+
+// Which segment each row belongs to: index (N,) in [0, M), in any order. N < 2^31.
+struct RowSegments {
+    const int64_t* index;
+    int64_t rows;      // N
+    int64_t segments;  // M
+};
+
+// All tables are row-major with C channels and the caller's; T is float or Bfloat16, sums run in float. Rows are sorted
+// by segment once (counting sort, N + M steps), then threads share the segments. A segment's rows are visited upwards,
+// so that results do not depend on the number of threads. O(N C + M) time, 4 (N + M) bytes.
+
+// features (N, C) -> out (M, C) and argmax (M, C), the lowest row that holds the maximum. An empty segment gives 0
+// and N.
+template <typename T>
+void segment_max(const T* features, const RowSegments& of, int64_t channels, T* out, int32_t* argmax, int threads);
+
+// features (N, C) -> out (M, C), divided by the number of rows for the mean. An empty segment gives 0.
+template <typename T>
+void segment_sum(const T* features, const RowSegments& of, int64_t channels, bool is_mean, T* out, int threads);
+
+// grad (M, C), argmax (M, C) -> out (N, C): a row takes its segment's gradient in the channels where it was the
+// maximum, and 0 elsewhere. Threads share the rows; each number is written once.
+template <typename T>
+void segment_max_backward(const T* grad, const int32_t* argmax, const RowSegments& of, int64_t channels, T* out,
+                          int threads);
+
+}  // namespace perception::cpu

@@ -1,0 +1,115 @@
+"""segment_max: channel-wise maximum of the rows that share a segment, and which row it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .checks import check_range
+from .dispatch import NATIVE, NATIVE_FLOATING, attach_native
+
+_MAX_ROWS = 2**31 - 1                              # row numbers are int32
+
+
+def segment_max_reference(features: Tensor, index: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
+    """Maximum of each segment in tensor algebra.
+
+    Args:
+        features: (N, C), any floating dtype; NaN beats every number.
+        index: (N,) int64 in [0, num_segments).
+        num_segments: number of segments M.
+
+    Returns:
+        The maxima (M, C), 0 in an empty segment, and argmax (M, C) int32, the lowest row that holds the maximum, N in
+        an empty segment.
+    """
+    _check_rows(index, num_segments)
+    N, C = features.shape
+    rows = index[:, None].expand_as(features)                                              # (N, C)
+    top = features.new_zeros(num_segments, C).scatter_reduce_(0, rows, features, "amax", include_self=False)
+    exact = torch.float32 if N < 1 << 24 else torch.float64                # floats scatter far faster than integers
+    numbers = torch.arange(N, dtype=exact, device=index.device)
+    is_top = (features == top.index_select(0, index)) | features.isnan()
+    hits = torch.where(is_top, numbers[:, None], N)                                        # (N, C)
+    argmax = numbers.new_full(top.shape, N).scatter_reduce_(0, rows, hits, "amin")
+    return top, argmax.int()
+
+
+def segment_max_backward_reference(grad: Tensor, argmax: Tensor, index: Tensor) -> Tensor:
+    """Send the gradient (M, C) of each maximum to the row it came from: -> (N, C), 0 elsewhere."""
+    canvas = grad.new_zeros(index.shape[0] + 1, grad.shape[1])             # row N catches empty segments
+    return canvas.scatter_(0, argmax.long(), grad)[:-1].clone()
+
+
+def _check_rows(index: Tensor, num_segments: int) -> None:
+    if index.shape[0] > _MAX_ROWS:
+        raise ValueError(f"features must have at most {_MAX_ROWS} rows, got {index.shape[0]}")
+    if index.device.type == "cpu":                 # elsewhere the scatter's own assertion speaks, without a stall here
+        check_range("index", index, num_segments)
+
+
+def _segment_max_cpu(features: Tensor, index: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
+    if features.dtype not in NATIVE_FLOATING:
+        return segment_max_reference(features, index, num_segments)
+    assert NATIVE is not None
+    _check_rows(index, num_segments)
+    out = features.new_empty(num_segments, features.shape[1])
+    argmax = index.new_empty(out.shape, dtype=torch.int32)
+    rows = features.detach().contiguous()
+    NATIVE.segment_max(rows, index.contiguous(), out, argmax, torch.get_num_threads())
+    return out, argmax
+
+
+def _segment_max_backward_cpu(grad: Tensor, argmax: Tensor, index: Tensor) -> Tensor:
+    if grad.dtype not in NATIVE_FLOATING:
+        return segment_max_backward_reference(grad, argmax, index)
+    assert NATIVE is not None
+    out = grad.new_empty(index.shape[0], grad.shape[1])
+    threads = torch.get_num_threads()
+    NATIVE.segment_max_backward(grad.detach().contiguous(), argmax.contiguous(), index.contiguous(), out, threads)
+    return out
+
+
+_op = torch.library.custom_op("perception::segment_max", segment_max_reference, mutates_args=())
+_backward_op = torch.library.custom_op(
+    "perception::segment_max_backward", segment_max_backward_reference, mutates_args=()
+)
+attach_native(_op, "segment_max", _segment_max_cpu)
+attach_native(_backward_op, "segment_max_backward", _segment_max_backward_cpu)
+
+
+@_op.register_fake
+def _(features: Tensor, index: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
+    out = features.new_empty(num_segments, features.shape[1])
+    return out, index.new_empty(out.shape, dtype=torch.int32)
+
+
+@_backward_op.register_fake
+def _(grad: Tensor, argmax: Tensor, index: Tensor) -> Tensor:
+    return grad.new_empty(index.shape[0], grad.shape[1])
+
+
+def _save(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(output[1], inputs[1])
+
+
+def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    argmax, index = ctx.saved_tensors
+    return _backward_op(grad, argmax, index), None, None
+
+
+def _save_argmax(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+
+
+def _gather(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    (argmax,) = ctx.saved_tensors
+    with_empty = torch.cat([grad, grad.new_zeros(1, grad.shape[1])])                       # (N + 1, C)
+    return with_empty.gather(0, argmax.long()), None, None
+
+
+_op.register_autograd(_backward, setup_context=_save)
+_backward_op.register_autograd(_gather, setup_context=_save_argmax)
