@@ -1,0 +1,1 @@
+"""Convolutional backbones over bird's-eye-view maps."""

@@ -1,0 +1,34 @@
+"""The unit that the dense bird's-eye-view networks are made of."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class ConvUnit(nn.Module):
+    """A convolution without bias, batch normalisation and ReLU, with an optional skip after the ReLU.
+
+    Args:
+        conv: the convolution, plain or transposed.
+        eps: of the normalisation.
+        momentum: of its running statistics.
+        residual: add the input to the output (after the activation); shapes must agree.
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d | nn.ConvTranspose2d, *, eps: float = 1e-3, momentum: float = 0.01, residual: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = conv
+        self.bn = nn.BatchNorm2d(conv.out_channels, eps=eps, momentum=momentum)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) -> (B, C_out, H', W')."""
+        out = self.bn(self.conv(x)).relu()
+        return x + out if self.residual else out
+
+
+def conv3x3(in_channels: int, channels: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution without bias that keeps the size at stride 1."""
+    return nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)

@@ -1,0 +1,121 @@
+"""The LiDAR detector: points to pillars to a bird's-eye-view map to boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from perception.errors import ConfigError
+from perception.registry import MODELS
+from perception.structures import Boxes3D, Frame, Predictions
+
+Maps = list[dict[str, Tensor]]
+
+
+@MODELS.register_module(role="task_model")
+class Detector(BaseModel):
+    """Wires a voxel encoder, a LiDAR backbone, a BEV backbone, a neck and a head, each built from its config.
+
+    Args:
+        voxel_encoder: points -> (features (M, C), coords (M, 4)).
+        lidar_backbone: (features, coords, batch_size) -> canvas (B, C, ny, nx).
+        bev_backbone: canvas -> maps of several strides.
+        neck: maps -> one map.
+        head: map -> raw maps per task; also gives losses and boxes.
+        data_preprocessor: config of a `FrameDataPreprocessor`; None takes its defaults.
+        channels_last: lay the dense part out channels last, which convolutions on CPUs and tensor cores prefer.
+    """
+
+    def __init__(
+        self,
+        voxel_encoder: Mapping[str, Any],
+        lidar_backbone: Mapping[str, Any],
+        bev_backbone: Mapping[str, Any],
+        neck: Mapping[str, Any],
+        head: Mapping[str, Any],
+        data_preprocessor: Mapping[str, Any] | None = None,
+        *,
+        channels_last: bool = True,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        preprocessor = MODELS.build(data_preprocessor or {"type": "FrameDataPreprocessor"})
+        super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
+        self.voxel_encoder = MODELS.build(voxel_encoder)
+        self.lidar_backbone = MODELS.build(lidar_backbone)
+        self.bev_backbone = MODELS.build(bev_backbone)
+        self.neck = MODELS.build(neck)
+        self.head = MODELS.build(head)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        for part in (self.bev_backbone, self.neck, self.head):
+            part.to(memory_format=self.memory_format)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels of predictions."""
+        return self.head.classes
+
+    def forward(
+        self, inputs: Mapping[str, Sequence[Tensor]], data_samples: Sequence[Frame] | None = None, mode: str = "tensor"
+    ) -> Any:
+        """Run the network.
+
+        Args:
+            inputs: ``points``: B tensors (P_i, C) float32, ego frame, as `FrameDataPreprocessor` gives them.
+            data_samples: the B frames; needed for "loss" and "predict".
+            mode: "loss" -> losses by name, "predict" -> list[Predictions], "tensor" -> raw maps per task.
+
+        Raises:
+            ValueError: the mode is another, or the frames are missing or too few.
+        """
+        if mode not in ("loss", "predict", "tensor"):
+            raise ValueError(f'mode must be "loss", "predict" or "tensor", got {mode!r}')
+        if mode != "tensor" and (data_samples is None or len(data_samples) != len(inputs["points"])):
+            raise ValueError(f'mode "{mode}" needs one frame for each of the {len(inputs["points"])} point clouds')
+        features, coords = self.voxel_encoder(inputs["points"])
+        maps = self.network(features, coords, len(inputs["points"]))
+        if mode == "tensor" or data_samples is None:
+            return maps
+        return self.loss(maps, data_samples) if mode == "loss" else self.decode(maps, data_samples)
+
+    def network(self, features: Tensor, coords: Tensor, batch_size: int) -> Maps:
+        """Pillars (M, C) at coords (M, 4) to raw maps per task: all that is dense or of static structure."""
+        canvas = self.lidar_backbone(features, coords, batch_size)                       # (B, C, ny, nx)
+        canvas = canvas.contiguous(memory_format=self.memory_format)
+        return self.head(self.neck(self.bev_backbone(canvas)))
+
+    def loss(self, maps: Maps, data_samples: Sequence[Frame]) -> dict[str, Tensor]:
+        """Losses by name against the annotations of the frames.
+
+        Raises:
+            ConfigError: a frame is not annotated, or its classes are not the head's.
+        """
+        for frame in data_samples:
+            if frame.annotations is None:
+                raise ConfigError(f"frame {frame.token} has no annotations to learn from; train on an annotated split")
+        H, W = maps[0]["heatmap"].shape[2:]
+        annotations = [frame.annotations for frame in data_samples if frame.annotations is not None]
+        return self.head.loss(maps, self.head.targets(annotations, (H, W)))
+
+    def decode(self, maps: Maps, data_samples: Sequence[Frame]) -> list[Predictions]:
+        """Raw maps to predictions of each frame, best first."""
+        return [
+            _predictions(frame, detections.boxes, detections.scores, detections.labels, self.classes)
+            for frame, detections in zip(data_samples, self.head.decode(maps), strict=True)
+        ]
+
+
+def _predictions(frame: Frame, boxes: Tensor, scores: Tensor, labels: Tensor, classes: tuple[str, ...]) -> Predictions:
+    order = torch.argsort(scores, descending=True, stable=True)
+    return Predictions(
+        token=frame.token,
+        timestamp_ns=frame.timestamp_ns,
+        boxes=Boxes3D(boxes[order]),
+        scores=scores[order],
+        labels=labels[order],
+        classes=classes,
+        global_from_ego=frame.global_from_ego,
+    )

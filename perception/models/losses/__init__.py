@@ -1,0 +1,1 @@
+"""Losses, normalised over all ranks."""

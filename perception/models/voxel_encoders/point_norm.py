@@ -1,0 +1,35 @@
+"""Batch normalisation over rows that may be few or none."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PointBatchNorm(nn.BatchNorm1d):
+    """BatchNorm1d over (N, C) rows; with fewer than two rows a training step uses and keeps the running statistics."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(N, C) -> (N, C)."""
+        if self.training and rows.shape[0] < 2:
+            return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(rows)
+
+
+class PointLayer(nn.Module):
+    """Linear without bias, batch normalisation, ReLU: (N, C_in) -> (N, C_out).
+
+    Args:
+        in_channels: C_in.
+        channels: C_out.
+        eps: of the normalisation.
+        momentum: of its running statistics.
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, eps: float = 1e-3, momentum: float = 0.01) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, channels, bias=False)
+        self.norm = PointBatchNorm(channels, eps=eps, momentum=momentum)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.norm(self.linear(rows)).relu()

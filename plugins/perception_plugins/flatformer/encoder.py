@@ -1,0 +1,155 @@
+"""FlatFormer: a pillar transformer that attends within equal-sized groups, cut from sorted windows.
+
+"FlatFormer: Flattened Window Attention for Efficient Point Cloud Transformer" (Liu et al., CVPR 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from perception.registry import MODELS
+from perception_ops import bev_scatter, window_partition
+
+from .attention import FeedForward, as_groups
+from .position_code import position_code
+
+ORDERS = ("x", "x_shift", "y", "y_shift")            # how the tokens of the four layers of a block are sorted
+
+
+class GroupedOrder(NamedTuple):
+    """Tokens in one sorting order, cut into groups; P is a multiple of the group size.
+
+    Args:
+        slots: (P,) int64 token of each slot.
+        back: (N,) int64 slot of each token.
+        position: (G, S, C) position code of the slots.
+        mask: (G, S) bool, False in filled-up slots of samples smaller than a group; None if there is surely none.
+    """
+
+    slots: Tensor
+    back: Tensor
+    position: Tensor
+    mask: Tensor | None
+
+
+class FlatFormerLayer(nn.Module):
+    """Group mixing and a feed-forward part, each followed by the sum with its input and a LayerNorm.
+
+    Args:
+        channels: token width C.
+        mixer: config of the mixer, which is called with (tokens, position, mask).
+        group_size: tokens of a group.
+        ffn_ratio: hidden width of the feed-forward part over C.
+    """
+
+    def __init__(self, channels: int, mixer: Mapping[str, Any], group_size: int, *, ffn_ratio: int = 2) -> None:
+        super().__init__()
+        self.group_size = group_size
+        self.mixer = MODELS.build({"channels": channels, **mixer})
+        self.norm1 = nn.LayerNorm(channels)
+        self.ffn = FeedForward(channels, ffn_ratio * channels)
+        self.norm2 = nn.LayerNorm(channels)
+
+    def forward(self, tokens: Tensor, order: GroupedOrder) -> Tensor:
+        """(N, C) -> (N, C)."""
+        groups = as_groups(tokens, order.slots, self.group_size)                         # (G, S, C)
+        mixed = self.mixer(groups, order.position, order.mask).flatten(0, 1)             # (P, C)
+        tokens = self.norm1(tokens + mixed.index_select(0, order.back))
+        return self.norm2(tokens + self.ffn(tokens))
+
+
+class FlatFormerBlock(nn.Module):
+    """Four layers, one for each of `ORDERS`; arguments as for `FlatFormerLayer`."""
+
+    def __init__(self, channels: int, mixer: Mapping[str, Any], group_size: int, *, ffn_ratio: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(FlatFormerLayer(channels, mixer, group_size, ffn_ratio=ffn_ratio) for _ in ORDERS)
+
+    def forward(self, tokens: Tensor, orders: Sequence[GroupedOrder]) -> Tensor:
+        """(N, C) -> (N, C)."""
+        for layer, order in zip(self.layers, orders, strict=True):
+            tokens = layer(tokens, order)
+        return tokens
+
+
+@MODELS.register_module(role="lidar_backbone")
+class FlatFormer(nn.Module):
+    """Pillars to a dense canvas through blocks of four layers that sort them along x, y and shifted windows.
+
+    A sample with fewer tokens than a group forms one group of its own tokens; an empty one gives an empty canvas.
+
+    Args:
+        channels: token width C.
+        grid: number of cells along x and y.
+        window: cells of a window along x and y (every published config: 13 x 13).
+        group_size: tokens of a group (every published config: 144).
+        num_blocks: blocks of four layers.
+        mixer: config of what mixes the tokens of a group; None is `GroupAttention` with ``num_heads``.
+        num_heads: heads of the default mixer.
+        ffn_ratio: hidden width of the feed-forward parts over C.
+        temperature: of the position code.
+        normalize_position: bring cell indices to [0, 2 pi) before the position code.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        grid: Sequence[int],
+        *,
+        window: Sequence[int] = (9, 9),
+        group_size: int = 69,
+        num_blocks: int = 2,
+        mixer: Mapping[str, Any] | None = None,
+        num_heads: int = 8,
+        ffn_ratio: int = 2,
+        temperature: float = 10000.0,
+        normalize_position: bool = False,
+    ) -> None:
+        super().__init__()
+        if group_size < 1 or min(window) < 1 or min(grid) < 1:
+            raise ValueError(f"group_size, window and grid must be positive, got {group_size}, {window} and {grid}")
+        self.channels = channels
+        self.grid, self.window = (int(grid[0]), int(grid[1])), (int(window[0]), int(window[1]))
+        self.group_size, self.temperature = group_size, temperature
+        self.normalize_position = normalize_position
+        mixer = {"type": "GroupAttention", "num_heads": num_heads} if mixer is None else mixer
+        self.blocks = nn.ModuleList(
+            FlatFormerBlock(channels, mixer, group_size, ffn_ratio=ffn_ratio) for _ in range(num_blocks)
+        )
+
+    def forward(self, features: Tensor, coords: Tensor, batch_size: int) -> Tensor:
+        """(N, C) pillars at (N, 4) int32 (batch, z, y, x), ordered by batch -> (B, C, ny, nx), empty cells 0."""
+        return bev_scatter(self.encode(features, coords, batch_size), coords, batch_size, self.grid[1], self.grid[0])
+
+    def encode(self, features: Tensor, coords: Tensor, batch_size: int) -> Tensor:
+        """(N, C) pillars -> (N, C) tokens in the same order."""
+        orders = self.grouped_orders(coords, batch_size)
+        for block in self.blocks:
+            features = block(features, orders)
+        return features
+
+    def grouped_orders(self, coords: Tensor, batch_size: int) -> list[GroupedOrder]:
+        """The four sorting orders of `ORDERS`, which all blocks share."""
+        size = self.group_size
+        code = position_code(
+            coords, self.channels, temperature=self.temperature, grid=self.grid if self.normalize_position else None
+        )                                                                                # (N, C)
+        partition = window_partition(coords, batch_size, self.grid, self.window, size)
+        mask = _mask_if_needed(partition.valid.view(-1, size))
+        orders = []
+        for order in partition.orders:                                                   # (N,) token by rank
+            slots = order[partition.flat2win]                                            # (P,) token by slot
+            back = torch.empty_like(order).scatter_(0, order, partition.win2flat)        # (N,) slot by token
+            orders.append(GroupedOrder(slots, back, as_groups(code, slots, size), mask))
+        return orders
+
+
+def _mask_if_needed(valid: Tensor) -> Tensor | None:
+    """None where a look at the values costs nothing and tells that all slots hold tokens."""
+    if valid.device.type == "cpu" and not torch.compiler.is_compiling() and bool(valid.all()):
+        return None
+    return valid

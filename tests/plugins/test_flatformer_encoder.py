@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from perception.registry import MODELS, load_plugin
+from perception_plugins.flatformer.attention import GroupAttention, attend
+from perception_plugins.flatformer.encoder import FlatFormer
+from perception_plugins.flatformer.position_code import position_code
+
+GRID = (24, 20)
+
+
+def tokens_at_random_cells(counts: list[int], channels: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Features and coords of samples with the given numbers of tokens, ordered by batch."""
+    draw = torch.Generator().manual_seed(seed)
+    coords = []
+    for batch, count in enumerate(counts):
+        cells = torch.randperm(GRID[0] * GRID[1], generator=draw)[:count].sort().values
+        rows = [torch.full_like(cells, batch), torch.zeros_like(cells), cells // GRID[0], cells % GRID[0]]
+        coords.append(torch.stack(rows, dim=1))
+    stacked = torch.cat(coords).int()
+    return torch.randn(len(stacked), channels, generator=draw), stacked
+
+
+def small_encoder(**options: object) -> FlatFormer:
+    torch.manual_seed(0)
+    defaults = {"window": (5, 4), "group_size": 12, "num_blocks": 1, "num_heads": 4}
+    return FlatFormer(16, GRID, **{**defaults, **options}).eval()
+
+
+@pytest.mark.parametrize("counts", [[60, 24, 12], [30, 5, 0, 1], [0, 40], [3], [0], [0, 0]])
+def test_a_batch_equals_its_samples_one_by_one(counts):
+    encoder = small_encoder()
+    features, coords = tokens_at_random_cells(counts)
+    together = encoder.encode(features, coords, len(counts))
+    for sample in range(len(counts)):
+        rows = coords[:, 0] == sample
+        alone = coords[rows].clone()
+        alone[:, 0] = 0
+        torch.testing.assert_close(together[rows], encoder.encode(features[rows], alone, 1), atol=1e-5, rtol=1e-5)
+
+
+def test_the_order_of_tokens_within_a_sample_does_not_matter():
+    encoder = small_encoder()
+    features, coords = tokens_at_random_cells([50])
+    turned = encoder.encode(features.flip(0), coords.flip(0), 1).flip(0)
+    torch.testing.assert_close(encoder.encode(features, coords, 1), turned, atol=1e-5, rtol=1e-5)
+
+
+def test_the_canvas_holds_the_tokens_and_zeros():
+    encoder = small_encoder()
+    features, coords = tokens_at_random_cells([40, 0, 7])
+    canvas = encoder(features, coords, 3)
+    assert canvas.shape == (3, 16, GRID[1], GRID[0])
+    rows = coords.long()
+    torch.testing.assert_close(canvas[rows[:, 0], :, rows[:, 2], rows[:, 3]], encoder.encode(features, coords, 3))
+    assert (canvas != 0).any(dim=1).sum() == len(coords)
+    assert not canvas[1].any()
+
+
+def test_the_input_is_left_as_it_was():
+    features, coords = tokens_at_random_cells([40])
+    before = features.clone()
+    small_encoder()(features, coords, 1)
+    assert torch.equal(features, before)
+
+
+def test_a_small_sample_attends_to_its_own_tokens_alone():
+    """One group of n tokens equals plain attention over them, whatever the group size."""
+    features, coords = tokens_at_random_cells([7])
+    padded, exact = small_encoder(group_size=12), small_encoder(group_size=7)
+    padded.load_state_dict(exact.state_dict())
+    results = [encoder.encode(features, coords, 1) for encoder in (padded, exact)]
+    torch.testing.assert_close(*results, atol=1e-6, rtol=1e-5)
+
+
+class MeanMixer(nn.Module):
+    """The mean of the filled slots of a group."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+
+    def forward(self, tokens: Tensor, position: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        weight = torch.ones_like(tokens[..., :1]) if mask is None else mask[:, :, None].to(tokens.dtype)
+        mean = (tokens * weight).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True)
+        return (self.scale * mean).expand_as(tokens)
+
+
+def test_the_mixer_of_a_group_can_be_replaced_by_a_config():
+    MODELS.register_module("MeanMixerOfThisTest", force=True, module=MeanMixer)
+    encoder = small_encoder(mixer={"type": "MeanMixerOfThisTest"})
+    features, coords = tokens_at_random_cells([30, 4])
+    assert encoder(features, coords, 2).isfinite().all()
+    assert sum(isinstance(module, MeanMixer) for module in encoder.modules()) == 4
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_written_out_bfloat16_product_equals_the_fused_one(masked):
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 6, 2, 9, 8, generator=draw).bfloat16()
+    mask = torch.rand(6, 9, generator=draw) > (0.4 if masked else -1.0)
+    mask[:, 0] = True
+    fused = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), mask[:, None, None])
+    ours = attend(q, k, v, mask if masked else None).float()
+    torch.testing.assert_close(ours, fused, atol=0.05, rtol=0.05)            # bfloat16 has 8 bits
+
+
+def test_attention_without_position_or_mask_is_plain_self_attention():
+    ours = GroupAttention(16, num_heads=4).eval()
+    plain = nn.MultiheadAttention(16, 4, batch_first=True).eval()
+    plain.load_state_dict({
+        "in_proj_weight": ours.qkv.weight, "in_proj_bias": ours.qkv.bias,
+        "out_proj.weight": ours.proj.weight, "out_proj.bias": ours.proj.bias,
+    })
+    tokens = torch.randn(3, 10, 16)
+    torch.testing.assert_close(ours(tokens), plain(tokens, tokens, tokens)[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "used"), [(128, 128), (30, 28), (6, 4)])
+def test_the_position_code_is_padded_with_zeros(channels, used):
+    code = position_code(torch.tensor([[0, 0, 3, 5]]), channels)
+    assert code.shape == (1, channels)
+    assert not code[:, used:].any()
+    assert code[0, 0].item() == pytest.approx(torch.sin(torch.tensor(5.0)).item())     # x first
+
+
+def test_the_plugin_says_what_it_is():
+    info = load_plugin("flatformer")
+    assert info.roles == ("lidar_backbone", "token_mixer")
+    assert MODELS.roles["FlatFormer"] == "lidar_backbone"
+    assert MODELS.roles["GroupAttention"] == "token_mixer"
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: GroupAttention(10, num_heads=4), r"channels \(10\) must be divisible by num_heads \(4\)"),
+        (lambda: small_encoder(group_size=0), "group_size, window and grid must be positive"),
+        (lambda: small_encoder(window=(5, 0)), "group_size, window and grid must be positive"),
+    ],
+)
+def test_wrong_sizes_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
