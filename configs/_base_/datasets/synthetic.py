@@ -10,7 +10,7 @@ class_names = (
     "car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle", "bicycle", "pedestrian",
     "traffic_cone",
 )
-num_sweeps = 4                                     # earlier ones, so five in all
+num_sweeps = 2                                     # earlier ones, so three in all
 
 aggregate = dict(type="AggregateSweeps", num_sweeps=num_sweeps)
 train_transforms = [
@@ -24,7 +24,7 @@ train_transforms = [
 ]
 
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="EpochSampler", class_balanced=False),

@@ -1,0 +1,71 @@
+"""A small FlatFormer that learns the two annotated sweeps of one Argoverse 2 log by heart, on real data in minutes."""
+
+_base_ = ["../_base_/default_runtime.py"]
+
+plugins = ["flatformer"]
+max_iters = 400
+data_root = "data/argoverse2/sensor"
+point_range = (-51.2, -51.2, -4.0, 51.2, 51.2, 4.0)
+voxel_size = (0.4, 0.4, 8.0)
+grid = (256, 256)
+classes = (
+    "ARTICULATED_BUS", "BICYCLE", "BICYCLIST", "BOLLARD", "BOX_TRUCK", "BUS", "CONSTRUCTION_BARREL",
+    "CONSTRUCTION_CONE", "DOG", "LARGE_VEHICLE", "MESSAGE_BOARD_TRAILER", "MOBILE_PEDESTRIAN_CROSSING_SIGN",
+    "MOTORCYCLE", "MOTORCYCLIST", "PEDESTRIAN", "REGULAR_VEHICLE", "SCHOOL_BUS", "SIGN", "STOP_SIGN", "STROLLER",
+    "TRUCK", "TRUCK_CAB", "VEHICULAR_TRAILER", "WHEELCHAIR", "WHEELED_DEVICE", "WHEELED_RIDER",
+)
+
+model = dict(
+    type="Detector",
+    data_preprocessor=dict(type="FrameDataPreprocessor", channels=("x", "y", "z", "intensity")),
+    voxel_encoder=dict(
+        type="DynamicVFE", in_channels=4, channels=(32, 64), voxel_size=voxel_size, point_range=point_range
+    ),
+    lidar_backbone=dict(
+        type="FlatFormer", channels=64, grid=grid, window=(9, 9), group_size=69, num_blocks=1, num_heads=4
+    ),
+    bev_backbone=dict(type="SECOND", in_channels=64, channels=(32, 64), layers=(1, 2), strides=(1, 2), residual=True),
+    neck=dict(type="SECONDFPN", in_channels=(32, 64), channels=(32, 32), upsample=(1, 2)),
+    head=dict(
+        type="CenterHead",
+        in_channels=64,
+        tasks=[classes],
+        common_heads=dict(reg=(2, 2), height=(1, 2), dim=(3, 2), rot=(2, 2)),
+        shared_channels=32,
+        head_channels=32,
+        coder=dict(
+            type="CenterCoder", voxel_size=voxel_size, point_range=point_range, max_num=500, score_threshold=0.1
+        ),
+        nms=dict(type="RotateNMS", threshold=0.2, pre_max=500, post_max=300, score_threshold=0.1),
+        loss_box=dict(type="L1BoxLoss", loss_weight=1.0),
+        min_radius=1,
+    ),
+)
+
+dataset = dict(
+    type="Argoverse2Dataset",
+    root=data_root,
+    split="val",
+    logs=("7fab2350-7eaf-3b7e-a39d-6937a4c1bede",),
+    num_sweeps=0,
+    transforms=[
+        dict(type="RangeFilter", point_range=point_range),
+        dict(type="FilterClasses", classes=classes, min_points=1),
+    ],
+)
+train_dataloader = dict(
+    batch_size=2, num_workers=0, sampler=dict(type="EpochSampler", class_balanced=False), dataset=dataset
+)
+val_dataloader = dict(
+    batch_size=2, num_workers=0, sampler=dict(type="DefaultSampler", shuffle=False), dataset=dataset
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type="Argoverse2DetectionMetric", root=data_root, split="val", only_roi=False)
+test_evaluator = val_evaluator
+
+train_cfg = dict(type="IterationLoop", max_iters=max_iters, val_interval=max_iters)
+optim_wrapper = dict(
+    type="AutocastOptimWrapper", optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.0),
+    clip_grad=dict(max_norm=35, norm_type=2),
+)
+param_scheduler = [dict(type="OneCycleLR", eta_max=4e-3, pct_start=0.2, by_epoch=False)]

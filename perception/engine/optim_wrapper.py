@@ -1,0 +1,127 @@
+"""The optimizer's surroundings: autocast on CPU and GPU, accumulation, clipping, parameters without weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
+from torch import Tensor, nn
+
+from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+
+DTYPES = {None: None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+NORM_MODULES = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """mmengine's OptimWrapper with mixed precision wherever the parameters are, the CPU included.
+
+    Args:
+        dtype: "bfloat16", "float16" (with dynamic loss scaling), None for full precision, or "auto": bfloat16 where
+            the device computes in it, full precision where it would be emulated (on a CPU six times slower and more).
+        kwargs: of `mmengine.optim.OptimWrapper`: optimizer, accumulative_counts, clip_grad.
+
+    Raises:
+        ValueError: the dtype is another.
+    """
+
+    def __init__(self, dtype: str | None = None, **kwargs: Any) -> None:
+        if dtype != "auto" and dtype not in DTYPES:
+            raise ValueError(f"dtype must be auto, bfloat16, float16 or None, got {dtype!r}")
+        super().__init__(**kwargs)
+        parameters: list[nn.Parameter] = self.optimizer.param_groups[0]["params"]
+        self.device_type = parameters[0].device.type
+        if dtype == "auto":
+            dtype = "bfloat16" if computes_in_bfloat16(self.device_type) else None
+        self.dtype = DTYPES[dtype]
+        # torch's first scale, 65536, is itself beyond float16 and costs the first steps
+        self.scaler = torch.amp.GradScaler(self.device_type, init_scale=4096.0, enabled=self.dtype is torch.float16)
+
+    @property
+    def accumulative_counts(self) -> int:
+        """Forward passes for one step of the optimizer."""
+        return self._accumulative_counts
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast, and no gradient exchange while gradients accumulate."""
+        with super().optim_context(model), torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
+            yield
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        self.scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs: Any) -> None:
+        if self.clip_grad_kwargs:
+            self.scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        self.scaler.load_state_dict(state.pop("scaler", {}) or self.scaler.state_dict())
+        super().load_state_dict(state)
+
+
+def computes_in_bfloat16(device_type: str) -> bool:
+    """Whether a kind of device ("cpu", "cuda") has instructions for bfloat16 products."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device_type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class DecayGroupsConstructor:
+    """Builds an optimizer with two groups: parameters with weight decay, and those without.
+
+    Args:
+        optim_wrapper_cfg: config of the wrapper, with that of its ``optimizer``.
+        paramwise_cfg: ``no_decay``: parts of names whose parameters get no decay, by default ``("norm",)``; parameters
+            of normalisation layers get none in any case.
+    """
+
+    def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
+        unknown = set(paramwise_cfg or {}) - {"no_decay"}
+        if unknown:
+            raise ValueError(f"paramwise_cfg of DecayGroupsConstructor takes no_decay, got {sorted(unknown)}")
+        self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
+        self.no_decay = tuple((paramwise_cfg or {}).get("no_decay", ("norm",)))
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        model = getattr(model, "module", model)
+        cfg = dict(self.optim_wrapper_cfg)
+        optimizer = dict(cfg.pop("optimizer"))
+        decayed, free = split_by_decay(model, self.no_decay)
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
+        optimizer["params"] = [group for group in groups if group["params"]]
+        cfg.setdefault("type", "AutocastOptimWrapper")
+        built = MMENGINE_OPTIMIZERS.build(optimizer)
+        return OPTIM_WRAPPERS.build(cfg, default_args={"optimizer": built})
+
+
+def split_by_decay(model: nn.Module, no_decay: Sequence[str]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Trainable parameters with and without weight decay, in the model's order.
+
+    Raises:
+        ValueError: the model has no trainable parameter.
+    """
+    norms = {id(p) for module in model.modules() if isinstance(module, NORM_MODULES) for p in module.parameters()}
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            without = id(parameter) in norms or any(part in name for part in no_decay)
+            (free if without else decayed).append(parameter)
+    if not decayed and not free:
+        raise ValueError(f"{type(model).__name__} has no trainable parameter")
+    return decayed, free
