@@ -1,1 +1,1 @@
-"""Metrics: the official code where there is any, equal plain functions beside it."""
+"""Official metrics: `BaseMetric` classes over plain functions, computed by the data sets' own code where it exists."""
