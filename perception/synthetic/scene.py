@@ -1,4 +1,4 @@
-"""What a synthetic drive is made of: meshes, moving actors, the ego's path. The world builds it, the sensors look at it."""
+"""What a synthetic drive is made of: meshes, moving actors, the ego's path; the world builds it, the sensors see it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,263 @@
+"""The whole city: simulate every planned scene and write one nuScenes data root."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import PerceptionError
+from .camera import photograph
+from .city_plan import ScenePlan, plan_scenes
+from .labels import annotate
+from .lidar import scan
+from .map_writer import MapExpansion
+from .nuscenes_writer import (
+    SCENE_TABLES,
+    SWEEPS_PER_KEYFRAME,
+    Moment,
+    Row,
+    SceneLabel,
+    Tables,
+    is_keyframe,
+    scene_tables,
+    shared_tables,
+    token,
+    write_picture,
+    write_sweep,
+    write_tables,
+)
+from .raycast import SceneCaster
+from .rig import Rig, default_rig
+from .scene import Scene
+from .statistics import CityStatistics, measure
+from .town import Town
+
+MARKER = "synthetic_city.json"
+CAMERAS = ("all", "val", "none")           # the scenes that images are rendered in; they take half of the time
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What applies to every scene.
+
+    Args:
+        seed: of the city.
+        duration_s: length of a scene [s], a multiple of half a second.
+        cameras: one of `CAMERAS`.
+        density: traffic relative to the default.
+        columns: firings of the LiDAR in one turn.
+    """
+
+    seed: int = 0
+    duration_s: float = 10.0
+    cameras: str = "all"
+    density: float = 1.0
+    columns: int = 1080
+
+    def __post_init__(self) -> None:
+        if not (0.5 <= self.duration_s <= 50.0 and (2.0 * self.duration_s).is_integer()):
+            raise ValueError(f"duration_s must be a multiple of 0.5 s in [0.5, 50], got {self.duration_s}")
+        if self.density <= 0.0:
+            raise ValueError(f"density must be positive, got {self.density}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be >= 0, got {self.seed}")
+        if self.columns < 36:
+            raise ValueError(f"columns must be at least 36, got {self.columns}")
+        if self.cameras not in CAMERAS:
+            raise ValueError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class SceneResult:
+    """What a finished scene hands back: its rows, its town and how long it took."""
+
+    plan: ScenePlan
+    shift: tuple[float, float]
+    tables: Tables
+    town: Town
+    seconds: float
+
+
+def generate_city(root: Path | str, train_scenes: int, val_scenes: int, seed: int = 0, *, duration_s: float = 10.0,
+                  cameras: str = "all", density: float = 1.0, columns: int = 1080, workers: int = 2,
+                  progress: Progress | None = None) -> CityStatistics:
+    """Write a synthetic city as a nuScenes data root that the official devkit opens.
+
+    The root appears at once when all is done; a city that stood there is replaced.
+
+    Args:
+        root: folder to write; absent, empty or an older synthetic city.
+        train_scenes: scenes with names of the official training split, at most 700.
+        val_scenes: scenes with names of the official validation split, at most 150.
+        seed: the same seed gives the same files.
+        duration_s: length of a scene [s], a multiple of half a second.
+        cameras: the scenes that images are rendered in, one of `CAMERAS`.
+        density: traffic relative to the default.
+        columns: firings of the LiDAR in one turn; fewer make smaller sweeps.
+        workers: processes.
+        progress: called with finished scenes, all scenes and the finished one's name.
+
+    Raises:
+        PerceptionError: the folder holds something else, or can't be written.
+        ValueError: an argument is out of range.
+    """
+    options = Options(seed, duration_s, cameras, density, columns)
+    plans = plan_scenes(train_scenes, val_scenes, seed)
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    with _replacing(Path(root)) as beside:
+        results = list(_simulate(beside, plans, options, workers, progress))
+        tables = merge_tables(results, beside, seed)
+        write_tables(beside, tables)
+        statistics = measure(tables, {result.plan.name: result.seconds for result in results})
+        record = {"format": 1, "train_scenes": train_scenes, "val_scenes": val_scenes, **asdict(options)}
+        (beside / MARKER).write_text(json.dumps(record, indent=1) + "\n")
+    return statistics
+
+
+def simulate_scene(root: Path, plan: ScenePlan, options: Options, threads: int = 1) -> SceneResult:
+    """Build one scene, look at it with all sensors and write its files below ``root``."""
+    from .world import build_scene
+
+    start = time.perf_counter()
+    scene = build_scene(plan.name, plan.location, plan.seed, duration_s=options.duration_s, layout=plan.layout,
+                        density=options.density, slot=plan.slot)
+    shift = (plan.page * scene.town.edge[0], 0.0)
+    label = SceneLabel(plan.name, plan.number, f"city-{options.seed}", plan.location, shift,
+                       f"synthetic {plan.layout} town, seed {plan.seed}")
+    rig = default_rig(cameras=options.cameras in ("all", plan.split), columns=options.columns)
+    moments = record_scene(root, scene, rig, label, plan.seed, threads)
+    tables = scene_tables(scene, rig, label, moments)
+    return SceneResult(plan, shift, tables, scene.town, time.perf_counter() - start)
+
+
+def record_scene(root: Path, scene: Scene, rig: Rig, label: SceneLabel, seed: int, threads: int = 1) -> list[Moment]:
+    """Simulate every sweep and image of a scene and write their files below ``root``.
+
+    Args:
+        root: folder of the data root.
+        scene: the drive.
+        rig: its sensors.
+        label: names and place.
+        seed: of the sensors' noise; each sweep has a generator of its own.
+        threads: sweeps simulated at the same time.
+    """
+    caster = SceneCaster(scene)
+    count = round(scene.duration_s / rig.lidar.period_s)
+    count -= count % SWEEPS_PER_KEYFRAME
+
+    def record(index: int) -> Moment:
+        return _record_moment(root, caster, rig, label, index, np.random.default_rng([seed, index]))
+
+    if threads == 1:
+        return [record(index) for index in range(count)]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(record, range(count)))
+
+
+def _record_moment(root: Path, caster: SceneCaster, rig: Rig, label: SceneLabel, index: int,
+                   rng: np.random.Generator) -> Moment:
+    moment = (index + 0.5) * rig.lidar.period_s
+    sweep = scan(caster, rig.lidar, moment, rng)
+    write_sweep(root, label, rig.lidar.channel, index, sweep)
+    if not is_keyframe(index):
+        return Moment(index, moment)
+    shutters = []
+    for camera in rig.cameras:
+        shutters.append(moment + rig.lidar.time_towards(camera.trigger_yaw))
+        snapshot = caster.snapshot(shutters[-1], sweep.global_from_sensor[:3, 3])
+        write_picture(root, label, camera, photograph(snapshot, camera, shutters[-1]))
+    boxes = annotate(caster, rig.lidar, sweep, np.array([*label.shift, 0.0]))
+    return Moment(index, moment, tuple(shutters), tuple(boxes))
+
+
+def merge_tables(results: list[SceneResult], root: Path, seed: int) -> Tables:
+    """All scenes' rows one after another, with the shared tables and the maps, whose files are written."""
+    tables: Tables = {name: [row for result in results for row in result.tables[name]] for name in SCENE_TABLES}
+    return tables | shared_tables(f"city-{seed}", _write_maps(results, root, seed))
+
+
+def _write_maps(results: list[SceneResult], root: Path, seed: int) -> Iterator[Row]:
+    """One expansion file and one mask for every location that occurs; yields the rows of the map table."""
+    (root / "maps/expansion").mkdir(parents=True, exist_ok=True)
+    for location in sorted({result.plan.location for result in results}):
+        here = [result for result in results if result.plan.location == location]
+        width, height = here[0].town.edge
+        expansion = MapExpansion(location, (width * (1 + max(result.plan.page for result in here)), height))
+        for result in here:
+            expansion.add(result.town, f"city-{seed}/{result.plan.name}", result.shift)
+        (root / f"maps/expansion/{location}.json").write_text(expansion.to_json())
+        name = token(f"city-{seed}", "map", location)
+        expansion.write_mask(root / f"maps/{name}.png")
+        yield {"token": name, "log_tokens": [row["token"] for result in here for row in result.tables["log"]],
+               "category": "semantic_prior", "filename": f"maps/{name}.png"}
+
+
+def _simulate(root: Path, plans: list[ScenePlan], options: Options, workers: int,
+              progress: Progress | None) -> Iterator[SceneResult]:
+    """Results in the order of the plans, whatever finishes first."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    if workers == 1 or len(plans) == 1:
+        for done, plan in enumerate(plans, start=1):
+            yield simulate_scene(root, plan, options, os.cpu_count() or 1)
+            if progress:
+                progress(done, len(plans), plan.name)
+        return
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")                   # forking would copy Embree's threads half-dead
+    with ProcessPoolExecutor(min(workers, len(plans)), mp_context=context) as pool:
+        jobs = [pool.submit(simulate_scene, root, plan, options, threads) for plan in plans]
+        _watch(jobs, plans, progress)
+        yield from (job.result() for job in jobs)
+
+
+def _watch(jobs: list[Future[SceneResult]], plans: list[ScenePlan], progress: Progress | None) -> None:
+    """Tell of every finished scene; the first failure cancels what has not begun."""
+    names = {id(job): plan.name for job, plan in zip(jobs, plans, strict=True)}
+    try:
+        for done, job in enumerate(as_completed(jobs), start=1):
+            job.result()
+            if progress:
+                progress(done, len(jobs), names[id(job)])
+    except BaseException:
+        for job in jobs:
+            job.cancel()
+        raise
+
+
+@contextmanager
+def _replacing(root: Path) -> Iterator[Path]:
+    """A folder beside ``root`` that takes its place when the block ends well and vanishes when it does not."""
+    if root.exists() and not root.is_dir():
+        raise PerceptionError(f"{root}: expected a folder to write the city to, got a file")
+    if root.is_dir() and any(root.iterdir()) and not (root / MARKER).is_file():
+        raise PerceptionError(f"{root}: holds files that are not a synthetic city (no {MARKER}); choose another folder")
+    beside: Path | None = None
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        beside.chmod(0o755)
+        yield beside
+        os.sync()
+        if root.exists():
+            shutil.rmtree(root)
+        beside.rename(root)
+    except OSError as error:
+        where = error.filename or root
+        raise PerceptionError(f"{where}: cannot write the city: {error.strerror or error}") from error
+    finally:
+        if beside is not None and beside.exists():
+            shutil.rmtree(beside, ignore_errors=True)
