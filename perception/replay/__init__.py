@@ -1,1 +1,1 @@
-"""Replay of recorded drives: sources, pipeline, sinks; no ROS."""
+"""Recorded drives through a detector, without ROS: sources -> pace -> detector -> sinks, with latencies."""

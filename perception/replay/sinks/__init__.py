@@ -1,0 +1,1 @@
+"""One module a way to keep results; see `perception.replay.pipeline.Sink`."""

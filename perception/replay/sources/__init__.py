@@ -1,0 +1,1 @@
+"""One module a kind of recording; see `perception.replay.source.FrameSource`."""

@@ -1,0 +1,52 @@
+"""One log of the Argoverse 2 sensor data set: 10 Hz sweeps with poses; pictures and boxes as far as there are any."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from ...datasets.argoverse2 import Argoverse2Dataset, index_source
+from ...datasets.argoverse2_log import CAMERAS, Log
+from ...datasets.index import pose_from_row, write_index
+from ...errors import DataError
+from ..source import FrameSource, PendingFrame
+
+
+class Argoverse2LogSource(FrameSource):
+    """One log folder.
+
+    Args:
+        path: the folder, with ``sensors/lidar`` and ``city_SE3_egovehicle.feather``.
+
+    Raises:
+        DataError: there is no sweep, or a table is absent or malformed.
+    """
+
+    NAME = "argoverse2"
+    LAYOUT = "an Argoverse 2 log folder with sensors/lidar"
+
+    def __init__(self, path: str) -> None:
+        folder = Path(path).resolve()
+        if not any((folder / "sensors/lidar").glob("*.feather")):
+            raise DataError(folder / "sensors/lidar", "sweeps", "files TIMESTAMP_NS.feather", "none")
+        cameras = [name for name in CAMERAS if any((folder / "sensors/cameras" / name).glob("*.jpg"))]
+        source = index_source("val")                       # a log is read alike in every split
+        with tempfile.TemporaryDirectory() as temporary:
+            index = Path(temporary) / "log.parquet"
+            write_index(index, Log(folder.parent, folder).records(max_sweeps=0), source)
+            self.dataset = Argoverse2Dataset(folder.parent, split="val", index=index, num_sweeps=0, cameras=cameras)
+
+    @classmethod
+    def can_read(cls, path: str) -> bool:
+        return (Path(path) / "sensors" / "lidar").is_dir()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def pending(self) -> Iterator[PendingFrame]:
+        for index in range(len(self.dataset)):
+            lidar = self.dataset.record(index).lidar
+            pose = pose_from_row(lidar.global_from_ego)
+            yield PendingFrame(lidar.timestamp_ns, partial(self.dataset.load, index), pose)

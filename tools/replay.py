@@ -1,0 +1,134 @@
+"""Replay a recorded drive through a detector, without ROS.
+
+Examples:
+    python tools/replay.py CONFIG CHECKPOINT data/synthetic:scene-0003                     # at the sensor's pace
+    python tools/replay.py CONFIG CHECKPOINT log.mcap --rate 0 --pictures 8                # as fast as it goes
+    python tools/replay.py CONFIG CHECKPOINT data/nuscenes --scene scene-0061 --keyframes
+    python tools/replay.py CONFIG CHECKPOINT log.mcap --source-options base_frame=base_link topic=/lidar/points
+
+The source is a nuScenes scene (ROOT:SCENE), an Argoverse 2 log folder, a KITTI raw drive or object root, a folder of
+point clouds or an MCAP file with Foxglove schemas; NAME:PATH says which if the path does not. At --rate 1 frames are
+released at their recorded times and those that the detector is too slow for are dropped and counted.
+
+Writes predictions.jsonl (one line a frame), latency.json and, with --pictures, PNG files into the folder --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perception.replay.pipeline import FrameDetector, Sink
+    from perception.replay.source import FrameSource
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path, help="model and pipeline config")
+    parser.add_argument("checkpoint", type=Path, help="weights that fit the config")
+    parser.add_argument("source", help="ROOT:SCENE, a log folder, or an .mcap file")
+    parser.add_argument("--rate", type=float, default=1.0, help="speed relative to the sensor; 0: no waiting, no drops")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/replay"), help="folder for results (%(default)s)")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of the recording")
+    parser.add_argument("--scene", help="name of the scene, or of the list, where the source holds several")
+    parser.add_argument("--keyframes", action="store_true", default=None, help="nuScenes: annotated keyframes alone")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw N frames, evenly spread")
+    parser.add_argument("--source-options", nargs="+", default=[], metavar="KEY=VALUE", help="options of the source")
+    parser.add_argument("--json", type=Path, help="write the printed figures to this file too")
+    args = parser.parse_args(argv)
+    if not 0.0 <= args.rate < float("inf"):
+        parser.error(f"--rate must be finite and >= 0, got {args.rate:g}")
+    if args.max_frames is not None and args.max_frames < 1:
+        parser.error(f"--max-frames must be >= 1, got {args.max_frames}")
+    if args.pictures < 0:
+        parser.error(f"--pictures must be >= 0, got {args.pictures}")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    from perception.engine.inference import load_model
+    from perception.replay.source import open_source
+
+    options = {"scene": args.scene, "keyframes": args.keyframes, **source_options(args.source_options)}
+    source = open_source(args.source, **options)           # before the model: a wrong path is told at once
+    model = load_model(args.config, args.checkpoint, args.device)
+    return replay(args, source, model, synchronize_for(model.model))
+
+
+def replay(
+    args: argparse.Namespace, source: FrameSource, detector: FrameDetector, synchronize: Callable[[], None] | None
+) -> int:
+    """Play the source to a detector, print the table and say where the results lie."""
+    from rich.console import Console
+
+    from perception.atomic_write import write_json
+    from perception.replay.pipeline import Replay
+    from perception.replay.sinks.json_lines import JsonLinesSink
+    from perception.replay.sinks.pictures import PictureSink
+
+    with ExitStack() as stack:
+        lines = stack.enter_context(JsonLinesSink(args.out / "predictions.jsonl"))
+        sinks: list[Sink] = [lines]
+        if args.pictures:
+            frames = min(len(source), args.max_frames or len(source))
+            every = max(1, frames // args.pictures)
+            sinks.append(PictureSink(args.out / "pictures", args.pictures, every))
+        player = Replay(detector, sinks, synchronize=synchronize)
+        player.warm_up(source)
+        report = player.run(source, args.rate, args.max_frames, progress_bar)
+    Console().print(report.table())
+    saved = report.save(args.out)
+    if args.json is not None:
+        write_json(args.json, report.as_dict())
+    print(f"wrote {lines.path} ({report.frames} frames) and {saved}")
+    return 0
+
+
+def source_options(words: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE words as options: numbers, true and false, lists with commas, and texts. Raises ConfigError."""
+    from perception.errors import ConfigError
+
+    options = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f'--source-options takes KEY=VALUE, got "{word}"')
+        options[key] = tuple(map(_value, value.split(","))) if "," in value else _value(value)
+    return options
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def synchronize_for(model: Any) -> Callable[[], None] | None:
+    """What waits for the model's device, so that stages are timed to their end; None on a CPU."""
+    import torch
+
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    return None if device.type != "cuda" else lambda: torch.cuda.synchronize(device)
+
+
+def progress_bar(entries: Iterable[Any], total: int) -> Iterator[Any]:
+    """A bar with the time left on a terminal; elsewhere nothing."""
+    from rich.progress import track
+
+    return iter(track(entries, "replaying", total=total, disable=not sys.stderr.isatty()))
+
+
+if __name__ == "__main__":
+    from perception.engine.cli import run_tool
+
+    sys.exit(run_tool(main))
