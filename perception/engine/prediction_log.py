@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -15,7 +13,7 @@ from mmengine.hooks import Hook
 from ..atomic_write import atomic_path
 from ..errors import PerceptionError
 from ..registry import HOOKS
-from ..structures import Predictions
+from ..structures.prediction_lines import prediction_line
 
 FILE_NAME = "predictions.jsonl"
 
@@ -45,18 +43,6 @@ class PredictionLogHook(Hook):
         if get_rank() == 0:
             ordered = [line for line in chain.from_iterable(zip_longest(*parts)) if line is not None]
             write_lines(self.path, ordered[: len(runner.test_dataloader.dataset)])
-
-
-def prediction_line(predictions: Predictions) -> str:
-    """One frame as JSON: token, timestamp_ns, and for each object its box (ego frame; null: unknown), score, class."""
-    rows = zip(predictions.boxes.tensor.tolist(), predictions.scores.tolist(), predictions.names(), strict=True)
-    objects = [{"box": [_short(number) for number in box], "score": round(score, 5), "name": name}
-               for box, score, name in rows]
-    return json.dumps({"token": predictions.token, "timestamp_ns": predictions.timestamp_ns, "objects": objects})
-
-
-def _short(number: float) -> float | None:
-    return round(number, 4) if math.isfinite(number) else None
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

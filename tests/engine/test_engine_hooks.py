@@ -15,11 +15,10 @@ from toy_training import toy_runner
 from perception.engine.checkpoint import load_checkpoint
 from perception.engine.checkpoint_hook import AtomicCheckpointHook, find_metric
 from perception.engine.ema_hook import EmaHook
-from perception.engine.prediction_log import prediction_line, write_lines
+from perception.engine.prediction_log import write_lines
 from perception.engine.progress_hook import ProgressHook
 from perception.engine.scalars_hook import ScalarsHook, keep_until
 from perception.errors import ConfigError, PerceptionError
-from perception.structures import Boxes3D, Predictions
 
 
 class WatchHook(EmaHook):
@@ -180,26 +179,6 @@ def test_a_terminal_gets_a_bar_with_the_remaining_time(tmp_path: Path, capsys: p
     assert (task.completed, task.total, task.fields["note"]) == (1, 6, "loss 1.5")
     hook.after_train(runner)
     assert hook.progress is None
-
-
-def predictions_of(boxes: torch.Tensor) -> Predictions:
-    count = len(boxes)
-    return Predictions("frame-1", 12, Boxes3D(boxes), torch.full((count,), 0.5), torch.zeros(count).long(), ("car",))
-
-
-def test_predictions_are_written_with_names_and_short_numbers():
-    row = json.loads(prediction_line(predictions_of(torch.tensor([[1.0, 2, 3, 4, 5, 6, 0.123456789]]))))
-    box = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.1235]
-    assert row == {"token": "frame-1", "timestamp_ns": 12, "objects": [{"box": box, "score": 0.5, "name": "car"}]}
-
-
-def test_a_frame_without_predictions_has_its_line():
-    assert json.loads(prediction_line(predictions_of(torch.zeros(0, 9))))["objects"] == []
-
-
-def test_an_unknown_velocity_is_written_as_null():
-    row = json.loads(prediction_line(predictions_of(torch.tensor([[1.0, 2, 3, 4, 5, 6, 0, math.nan, 1]]))))
-    assert row["objects"][0]["box"][7:] == [None, 1.0]
 
 
 def test_predictions_that_cannot_be_written_are_told(tmp_path: Path):

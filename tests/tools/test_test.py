@@ -53,9 +53,9 @@ def test_the_table_and_the_files_agree(
 
     rows = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     assert [row["token"] for row in rows] == [f"frame-{index}" for index in range(7)]
-    right = [row["objects"][0]["name"] == ("left", "right", "front")[row["timestamp_ns"] % 3] for row in rows]
+    right = [row["names"][0] == ("left", "right", "front")[row["timestamp_ns"] % 3] for row in rows]
     assert sum(right) / 7 == pytest.approx(metrics["toy/accuracy"])
-    assert sum(row["objects"][0]["score"] for row in rows) / 7 == pytest.approx(metrics["toy/score"], abs=1e-5)
+    assert sum(row["scores"][0] for row in rows) / 7 == pytest.approx(metrics["toy/score"], abs=1e-5)
 
 
 def test_a_folder_gets_predictions_jsonl(tool: ModuleType, checkpoint: Path, tmp_path: Path):

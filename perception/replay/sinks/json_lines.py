@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ...structures import Frame, Predictions
+from ...structures.prediction_lines import prediction_line
 
 
 class JsonLinesSink:
-    """Appends a line a frame: token, timestamp_ns, boxes, scores, names.
+    """Appends a line a frame, see `perception.structures.prediction_lines`.
 
-    A box is x y z length width height yaw [m, rad], ego frame, and vx vy [m/s] if known. A line is handed to the system
-    in one write, so a reader sees whole lines at any time. An older file of that name is replaced.
+    A line is handed to the system in one write, so a reader sees whole lines at any time. An older file of that name is
+    replaced.
 
     Args:
         path: the file.
@@ -27,8 +25,7 @@ class JsonLinesSink:
         self._file = open(self.path, "wb", buffering=0)    # noqa: SIM115  # closed by close()
 
     def write(self, frame: Frame, predictions: Predictions) -> None:
-        line = json.dumps(prediction_record(predictions), allow_nan=False) + "\n"
-        self._file.write(line.encode())
+        self._file.write((prediction_line(predictions) + "\n").encode())
 
     def close(self) -> None:
         self._file.close()
@@ -40,18 +37,3 @@ class JsonLinesSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def prediction_record(predictions: Predictions) -> dict[str, Any]:
-    """What a line holds. Lengths are rounded to 0.1 mm, scores to six digits; a velocity that is unknown is null."""
-    return {
-        "token": predictions.token,
-        "timestamp_ns": predictions.timestamp_ns,
-        "boxes": [[_number(value) for value in row] for row in predictions.boxes.tensor.tolist()],
-        "scores": [round(score, 6) for score in predictions.scores.tolist()],
-        "names": predictions.names(),
-    }
-
-
-def _number(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
