@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from perception.replay.command_line import add_source_arguments, progress_bar, source_from
 
 if TYPE_CHECKING:
     from perception.replay.pipeline import FrameDetector, Sink
@@ -31,15 +33,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="model and pipeline config")
     parser.add_argument("checkpoint", type=Path, help="weights that fit the config")
-    parser.add_argument("source", help="ROOT:SCENE, a log folder, or an .mcap file")
+    add_source_arguments(parser)
     parser.add_argument("--rate", type=float, default=1.0, help="speed relative to the sensor; 0: no waiting, no drops")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/replay"), help="folder for results (%(default)s)")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of the recording")
-    parser.add_argument("--scene", help="name of the scene, or of the list, where the source holds several")
-    parser.add_argument("--keyframes", action="store_true", default=None, help="nuScenes: annotated keyframes alone")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw N frames, evenly spread")
-    parser.add_argument("--source-options", nargs="+", default=[], metavar="KEY=VALUE", help="options of the source")
     parser.add_argument("--json", type=Path, help="write the printed figures to this file too")
     args = parser.parse_args(argv)
     if not 0.0 <= args.rate < float("inf"):
@@ -54,10 +53,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from perception.engine.inference import load_model
-    from perception.replay.source import open_source
 
-    options = {"scene": args.scene, "keyframes": args.keyframes, **source_options(args.source_options)}
-    source = open_source(args.source, **options)           # before the model: a wrong path is told at once
+    source = source_from(args)                             # before the model: a wrong path is told at once
     model = load_model(args.config, args.checkpoint, args.device)
     return replay(args, source, model, synchronize_for(model.model))
 
@@ -91,41 +88,12 @@ def replay(
     return 0
 
 
-def source_options(words: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE words as options: numbers, true and false, lists with commas, and texts. Raises ConfigError."""
-    from perception.errors import ConfigError
-
-    options = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise ConfigError(f'--source-options takes KEY=VALUE, got "{word}"')
-        options[key] = tuple(map(_value, value.split(","))) if "," in value else _value(value)
-    return options
-
-
-def _value(text: str) -> Any:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def synchronize_for(model: Any) -> Callable[[], None] | None:
     """What waits for the model's device, so that stages are timed to their end; None on a CPU."""
     import torch
 
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     return None if device.type != "cuda" else lambda: torch.cuda.synchronize(device)
-
-
-def progress_bar(entries: Iterable[Any], total: int) -> Iterator[Any]:
-    """A bar with the time left on a terminal; elsewhere nothing."""
-    from rich.progress import track
-
-    return iter(track(entries, "replaying", total=total, disable=not sys.stderr.isatty()))
 
 
 if __name__ == "__main__":

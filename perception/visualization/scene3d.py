@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from perception.errors import PerceptionError
 from perception.structures import SE3, Calibration, Frame, Predictions
 
 from .camera_overlay import EDGES, NEAR, draw_edges, projected_edges
@@ -79,7 +80,13 @@ def render_scene(
 
 
 def show_scene(frame: Frame, predictions: Predictions | None = None, *, min_score: float = 0.3) -> None:
-    """Open a window with the scene and return when it is closed. Needs a display."""
+    """Open a window with the scene and return when it is closed.
+
+    Raises:
+        PerceptionError: this machine has no display.
+    """
+    if sys.platform == "linux" and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))):
+        raise PerceptionError("no display to open a window on (DISPLAY is not set); draw into files instead")
     import open3d as o3d
 
     lines = [_line_set(o3d, corners, color) for corners, color in _coloured_boxes(frame, predictions, min_score)]

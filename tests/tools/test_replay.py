@@ -11,10 +11,8 @@ from types import ModuleType
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from perception.errors import ConfigError, DataError
+from perception.errors import DataError
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/replay.py"
 CONFIG = TOOL.parents[1] / "configs/flatformer/flatformer_synthetic.py"
@@ -99,24 +97,6 @@ def test_numbers_out_of_range_are_bad_usage(
     with pytest.raises(SystemExit, match="2"):
         tool.main(["config.py", "weights.pth", "log.mcap", *words])
     assert match in capsys.readouterr().err
-
-
-def test_source_options_are_read_as_what_they_look_like(tool: ModuleType):
-    words = ["ego_height=1.73", "topic=/lidar", "columns=x,y,z", "keyframes=true", "base_frame=a=b"]
-    assert tool.source_options(words) == {
-        "ego_height": 1.73, "topic": "/lidar", "columns": ("x", "y", "z"), "keyframes": True, "base_frame": "a=b",
-    }
-
-
-@given(number=st.floats(allow_nan=False))
-def test_any_number_survives_as_an_option(tool: ModuleType, number: float):
-    assert tool.source_options([f"a={number!r}"]) == {"a": number}
-
-
-@pytest.mark.parametrize("word", ["topic", "=1", ""])
-def test_an_option_without_key_or_value_is_refused(tool: ModuleType, word: str):
-    with pytest.raises(ConfigError, match=f'--source-options takes KEY=VALUE, got "{word}"'):
-        tool.source_options([word])
 
 
 def test_help_shows_commands_and_needs_no_torch(tool: ModuleType):

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from ...atomic_write import atomic_path
-from ...errors import DataError
 from ...structures import Frame, Predictions
 
 
@@ -35,31 +31,8 @@ class PictureSink:
         number, self._seen = self._seen, self._seen + 1
         if number % self.every or self._drawn == self.count:
             return
-        from ...visualization.bev import render_bev
+        from ...visualization.frame_pictures import frame_pictures, save_picture
 
         self._drawn += 1
-        self._save(f"{number:04d}_bev.png", render_bev(frame, predictions, min_score=self.min_score))
-        cameras = self._camera_mosaic(frame, predictions)
-        if cameras is not None:
-            self._save(f"{number:04d}_cameras.png", cameras)
-
-    def _camera_mosaic(self, frame: Frame, predictions: Predictions) -> np.ndarray | None:
-        from ...transforms.load_images import LoadImages
-        from ...visualization.camera_overlay import mosaic, render_camera
-
-        if not frame.cameras:
-            return None
-        decoded = LoadImages()(frame, np.random.default_rng(0))
-        views = [render_camera(decoded, name, predictions, min_score=self.min_score) for name in decoded.cameras]
-        return mosaic(views, columns=min(3, len(views)), width=640 if len(views) == 1 else 400)
-
-    def _save(self, name: str, picture: np.ndarray) -> None:
-        from PIL import Image
-
-        path = self.folder / name
-        try:
-            with atomic_path(path) as temporary:
-                Image.fromarray(picture).save(temporary)
-        except OSError as error:
-            raise DataError(path, "picture", "a file that can be written", error.strerror or error) from error
-        self.paths.append(path)
+        pictures = frame_pictures(frame, predictions, views=("bev", "cameras"), min_score=self.min_score)
+        self.paths += [save_picture(self.folder / f"{number:04d}_{view}.png", pictures[view]) for view in pictures]

@@ -1,0 +1,132 @@
+"""Draw a recording: from above, through its cameras, and as an Open3D scene, with true and predicted boxes.
+
+Examples:
+    python tools/visualize.py data/nuscenes:scene-0061 --keyframes                      # annotated boxes, in green
+    python tools/visualize.py data/synthetic:scene-0003 --keyframes --config CONFIG --checkpoint CHECKPOINT
+    python tools/visualize.py log.mcap --predictions work_dirs/replay/predictions.jsonl --views bev scene --video
+    python tools/visualize.py data/argoverse2/sensor/val/LOG --window                   # on a desktop
+
+Pictures go to --out as NNNN_VIEW.png, videos as VIEW.mp4. Nothing but --window needs a display or a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perception.replay.command_line import add_source_arguments, progress_bar, source_from
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from perception.replay.source import FrameSource
+    from perception.structures import Frame, Predictions
+
+    Predict = Callable[[Frame], Predictions | None]
+NUM_SWEEPS = 10                                            # past frames offered to a model that looks back
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_source_arguments(parser)
+    parser.add_argument("--config", type=Path, help="config of a model to run over the frames")
+    parser.add_argument("--checkpoint", type=Path, help="its weights")
+    parser.add_argument("--predictions", type=Path, help="predictions.jsonl of tools/replay.py or tools/test.py")
+    parser.add_argument(
+        "--views", nargs="+", choices=("bev", "cameras", "scene"), default=["bev", "cameras", "scene"],
+        help="what to draw (all)",
+    )
+    parser.add_argument("--frames", type=int, default=8, metavar="N", help="frames, spread; 0: all (%(default)s)")
+    parser.add_argument("--min-score", type=float, default=0.3, help="leave out predictions below it (%(default)s)")
+    parser.add_argument("--points", action="store_true", help="draw the points into the camera pictures too")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/pictures"), help="folder (%(default)s)")
+    parser.add_argument("--video", action="store_true", help="also join the pictures of each view to an MP4 file")
+    parser.add_argument("--window", action="store_true", help="show each frame in an Open3D window instead")
+    parser.add_argument("--backend", choices=("auto", "open3d", "software"), default="auto", help="of the scene view")
+    parser.add_argument("--device", default="auto", help="of the model: auto, cpu, cuda or cuda:N (%(default)s)")
+    args = parser.parse_args(argv)
+    if (args.config is None) != (args.checkpoint is None):
+        parser.error("--config and --checkpoint go together")
+    if args.config is not None and args.predictions is not None:
+        parser.error("give either --config and --checkpoint or --predictions")
+    if args.frames < 0:
+        parser.error(f"--frames must be >= 0, got {args.frames}")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    source = source_from(args)
+    predict, drawn = predictor(args), chosen_frames(source, args.frames)
+    if args.window:
+        from perception.visualization.scene3d import show_scene
+
+        for _, frame in drawn:
+            show_scene(frame, predict(frame), min_score=args.min_score)
+        return 0
+    return draw(args, source, drawn, predict)
+
+
+def predictor(args: argparse.Namespace) -> Predict:
+    """What gives the predictions of a frame: a model, a file, or nothing."""
+    if args.config is not None:
+        from perception.engine.inference import load_model
+
+        return load_model(args.config, args.checkpoint, args.device).predict
+    if args.predictions is not None:
+        from perception.structures.prediction_lines import read_prediction_lines
+
+        found = read_prediction_lines(args.predictions)
+        return lambda frame: found.get(frame.token)
+    return lambda frame: None
+
+
+def chosen_frames(source: FrameSource, count: int) -> Iterator[tuple[int, Frame]]:
+    """Numbers and frames, evenly spread over the recording, with the frames before them as sweeps."""
+    from perception.replay.history import with_history
+
+    every = max(1, len(source) // count) if count else 1
+    entries = with_history(source.pending(), 0 if source.brings_sweeps else NUM_SWEEPS)
+    chosen = islice(enumerate(entries), 0, every * count if count else None, every)
+    total = len(range(0, min(len(source), every * count or len(source)), every))
+    for number, entry in progress_bar(chosen, total, "drawing"):
+        yield number, entry.load()
+
+
+def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[int, Frame]], predict: Predict) -> int:
+    """Write the pictures and, if wanted, the videos."""
+    from perception.visualization.frame_pictures import frame_pictures, save_picture
+    from perception.visualization.video import write_video
+
+    stamps: list[int] = []
+    reels: dict[str, list[np.ndarray]] = {}
+    paths: list[Path] = []
+    for number, frame in drawn:
+        pictures = frame_pictures(
+            frame, predict(frame), views=args.views, min_score=args.min_score, with_points=args.points,
+            backend=args.backend,
+        )
+        paths += [save_picture(args.out / f"{number:04d}_{view}.png", picture) for view, picture in pictures.items()]
+        stamps.append(frame.timestamp_ns)
+        for view, picture in pictures.items() if args.video else ():
+            reels.setdefault(view, []).append(picture)
+    for view, pictures_of_view in reels.items():
+        paths.append(write_video(args.out / f"{view}.mp4", pictures_of_view, frame_rate(stamps)))
+    print(f"wrote {len(paths)} files to {args.out}")
+    return 0
+
+
+def frame_rate(stamps_ns: Sequence[int]) -> float:
+    """Frames a second, such that a video lasts as long as the recording; 2 for a single frame."""
+    span = (stamps_ns[-1] - stamps_ns[0]) * 1e-9 if stamps_ns else 0.0
+    return (len(stamps_ns) - 1) / span if span > 0 else 2.0
+
+
+if __name__ == "__main__":
+    from perception.engine.cli import run_tool
+
+    sys.exit(run_tool(main))
