@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(shell find ops -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' 2>/dev/null)
 
-.PHONY: demo test test-slow install lint bench clean
+.PHONY: demo test test-slow cuda-test install lint bench clean
 
 install: $(STAMP)
 
@@ -22,6 +22,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+cuda-test: $(STAMP)
+	$(BIN)/python -m pytest -m cuda
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

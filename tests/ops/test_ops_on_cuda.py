@@ -1,0 +1,95 @@
+"""Every op gives on a GPU what it gives on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from perception_ops import (
+    bev_scatter,
+    circle_nms,
+    points_in_boxes,
+    rotated_iou_bev,
+    rotated_nms,
+    segment_reduce,
+    voxelize,
+    window_partition,
+)
+
+pytestmark = [
+    pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+]
+RANGE = [-16.0, -16.0, -3.0, 16.0, 16.0, 3.0]
+
+
+def draw() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def cloud(count: int = 5000) -> Tensor:
+    return (torch.rand(count, 3, generator=draw()) - 0.5) * torch.tensor([32.0, 32.0, 6.0])
+
+
+def cells(count: int = 800) -> Tensor:
+    """Distinct cells of a 40 x 40 grid in two samples, ordered by sample."""
+    flat = torch.randperm(3200, generator=draw())[:count].sort().values
+    return torch.stack([flat // 1600, torch.zeros_like(flat), flat // 40 % 40, flat % 40], dim=1).int()
+
+
+def boxes(count: int = 200) -> Tensor:
+    """(count, 7) boxes of 1 to 5 m that overlap here and there."""
+    center = cloud(count)
+    return torch.cat([center, 1 + 4 * torch.rand(count, 3, generator=draw()), center[:, :1]], dim=1)
+
+
+def bev(count: int = 200) -> Tensor:
+    return boxes(count)[:, [0, 1, 3, 4, 6]].contiguous()
+
+
+def scores(count: int = 200) -> Tensor:
+    return torch.randperm(count, generator=draw()) / count
+
+
+CASES: dict[str, tuple[Callable[..., Any], Sequence[Any]]] = {
+    "voxelize": (voxelize, (cloud(), torch.arange(5000) % 3, [0.5, 0.5, 6.0], RANGE, [64, 64, 1])),
+    "window_partition": (window_partition, (cells(), 2, (40, 40), (9, 9), 69)),
+    "segment_max": (segment_reduce, (cloud(), torch.arange(5000) % 700, 701, "max")),
+    "segment_mean": (segment_reduce, (cloud(), torch.arange(5000) % 700, 701, "mean")),
+    "bev_scatter": (bev_scatter, (torch.rand(800, 16, generator=draw()), cells(), 2, 40, 40)),
+    "rotated_iou_bev": (rotated_iou_bev, (bev(), bev(150))),
+    "rotated_nms": (rotated_nms, (bev(), scores(), 0.2)),
+    "circle_nms": (circle_nms, (bev()[:, :2].contiguous(), scores(), 4.0)),
+    "points_in_boxes": (points_in_boxes, (cloud(), boxes())),
+}
+
+
+def on(device: str, arguments: Sequence[Any]) -> list[Any]:
+    return [value.to(device) if isinstance(value, Tensor) else value for value in arguments]
+
+
+def tensors(result: Any) -> list[Tensor]:
+    return [result] if isinstance(result, Tensor) else list(result)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_op_gives_the_same_on_both_devices(name: str):
+    op, arguments = CASES[name]
+    for ours, expected in zip(tensors(op(*on("cuda", arguments))), tensors(op(*arguments)), strict=True):
+        assert ours.is_cuda
+        torch.testing.assert_close(ours.cpu(), expected, atol=1e-5, rtol=1e-5)     # sums in another order
+
+
+@pytest.mark.parametrize("name", ["segment_max", "segment_mean", "bev_scatter"])
+def test_gradients_are_the_same_on_both_devices(name: str):
+    op, arguments = CASES[name]
+    gradients = []
+    for device in ("cuda", "cpu"):
+        features, *rest = on(device, arguments)
+        features = features.clone().requires_grad_()
+        op(features, *rest).square().sum().backward()
+        gradients.append(features.grad.cpu())
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
