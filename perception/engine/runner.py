@@ -25,6 +25,7 @@ from .checkpoint import load_checkpoint, load_weights, save_checkpoint
 from .config_mistakes import told_as_config_error
 from .distributed import resolve_device, share_of_cores, start_processes
 from .loops import IterationLoop
+from .memory import keep_freed_memory
 from .random_state import random_state
 from .sync_batchnorm import convert_batch_norms
 
@@ -44,6 +45,8 @@ class Runner(MMEngineRunner):
         self.device = resolve_device(self.cfg.get("device", "auto"))
         start_processes(self.launcher, self.device)
         super().setup_env(env_cfg)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         torch.set_flush_denormal(True)             # denormal numbers slow a CPU down tenfold
         torch.set_num_threads(self.cfg.get("num_threads") or share_of_cores())
 
