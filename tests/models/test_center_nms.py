@@ -45,7 +45,9 @@ def test_circle_suppression_compares_the_squared_distance_with_the_tasks_number(
     assert len(CircleNMS((0.01,), post_max=2)(row, 0)) == 2
 
 
-@pytest.mark.parametrize("nms", [RotateNMS(0.2), RotateNMS((0.2, 0.3), (5, 5), (5, 5)), CircleNMS()], ids=str)
+@pytest.mark.parametrize(
+    "nms", [RotateNMS(0.2), RotateNMS((0.2, 0.3), (5, 5), (5, 5)), CircleNMS()], ids=["all", "by class", "circle"]
+)
 def test_nothing_in_nothing_out(nms):
     kept = nms(detections(), 0)
     assert kept.boxes.shape == (0, 9)

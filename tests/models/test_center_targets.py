@@ -120,3 +120,34 @@ def test_a_batch_equals_its_samples_one_by_one():
             assert torch.equal(ours.heatmap[sample], single.heatmap[0])
             assert torch.equal(ours.index[sample], single.index[0])
             torch.testing.assert_close(ours.codes[sample], single.codes[0], equal_nan=True)
+
+
+def test_codes_around_a_centre_decode_to_the_same_box():
+    truth = torch.tensor([box(0.3, 0.1), box(-4.0, 3.2), box(2.0, -5.0)])
+    (target,) = targets_of(truth, [0, 0, 1], classes_per_task=[2], box_radius=1, max_objects=4)
+    assert target.mask.sum() == 27
+    assert target.mask.shape == (1, 36)
+    cells = torch.stack([target.index % MAP[1], target.index // MAP[1]], dim=2)
+    decoded = CODER.decode_codes(target.codes, cells)[0].view(4, 9, 9)
+    torch.testing.assert_close(decoded[:3], truth[:, None].expand(3, 9, 9), atol=1e-5, rtol=0)
+    (published,) = targets_of(truth, [0, 0, 1], classes_per_task=[2], max_objects=4)
+    middle = slice(4, None, 9)
+    assert torch.equal(target.index[:, middle], published.index)
+    assert torch.equal(target.codes[:, middle], published.codes)
+    assert torch.equal(target.heatmap, published.heatmap)
+
+
+@pytest.mark.parametrize(
+    ("second", "labels", "slots"),
+    [(box(0.8, 0.1), [0, 1], 16), (box(0.8, 0.1), [0, 2], 16), (box(9.9, 7.9), [0, 1], 9 + 4)],
+    ids=["neighbour", "neighbour of another class", "corner of the map"],
+)
+def test_cells_outside_the_map_or_with_another_centre_are_no_examples(second, labels, slots):
+    (target,) = targets_of(torch.tensor([box(0.3, 0.1), second]), labels, classes_per_task=[3], box_radius=1)
+    assert target.mask.sum() == slots
+
+
+def test_cells_with_a_centre_of_another_task_are_examples():
+    boxes = torch.tensor([box(0.3, 0.1), box(0.8, 0.1)])
+    targets = targets_of(boxes, [0, 1], box_radius=1)
+    assert [int(target.mask.sum()) for target in targets] == [9, 9]

@@ -39,6 +39,15 @@ def head_gradient(head: CenterHead, samples: slice) -> torch.Tensor:
     return torch.cat([grad.flatten() for grad in grads])
 
 
+def test_branches_that_are_computed_together_equal_each_on_its_own():
+    branches = small_head(common_heads={**BRANCHES, "height": (1, 2)}).eval().task_heads[0]
+    x = torch.rand(2, 8, 5, 7, generator=torch.Generator().manual_seed(1))
+    together = branches(x)
+    assert list(together) == list(branches)
+    for name, branch in branches.items():
+        torch.testing.assert_close(together[name], branch(x), atol=1e-6, rtol=1e-5)
+
+
 def gradient_of_rank(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     gradient = head_gradient(small_head(), slice(rank, rank + 1))

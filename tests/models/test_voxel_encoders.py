@@ -68,6 +68,18 @@ def test_features_of_a_pillar_worked_by_hand():
     torch.testing.assert_close(features, torch.tensor(expected))
 
 
+def test_standardized_inputs_are_of_one_size_and_their_statistics_are_kept():
+    encoder = DynamicVFE(4, (8,), voxel_size=VOXEL, point_range=RANGE, standardize=True)
+    seen = []
+    encoder.layers[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    for _ in range(200):                                   # until the running statistics have settled
+        encoder.train()([random_cloud(500)])
+    encoder.eval()([random_cloud(500)])
+    for inputs in seen[-2:]:
+        torch.testing.assert_close(inputs.mean(dim=0), torch.zeros(10), atol=1e-3, rtol=0)
+        torch.testing.assert_close(inputs.std(dim=0), torch.ones(10), atol=2e-2, rtol=0)
+
+
 @pytest.mark.parametrize(("outside", "pillars"), [("drop", 1), ("clamp", 2)])
 def test_a_point_beyond_the_range_is_dropped_or_moved_to_the_border_cell(outside, pillars):
     encoder = DynamicVFE(3, (4,), voxel_size=VOXEL, point_range=RANGE, outside=outside).eval()

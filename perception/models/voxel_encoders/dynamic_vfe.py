@@ -15,7 +15,7 @@ from perception.registry import MODELS
 from perception_ops import segment_reduce, voxelize
 
 from .pillar_grid import PillarGrid, batch_points
-from .point_norm import PointLayer
+from .point_norm import PointBatchNorm, PointLayer
 
 
 @MODELS.register_module(role="voxel_encoder")
@@ -31,6 +31,9 @@ class DynamicVFE(nn.Module):
             who filter by range before.
         keep_first_pillar: False drops the pillar with the smallest (z, y, x) of each sample, as the authors' CUDA
             scatter does.
+        standardize: bring every input of the first layer to zero mean and unit variance. Absolute coordinates are a
+            hundred times as large as offsets within a pillar; without this, as published, the first thousands of
+            iterations go by before a model sees the shape of things.
         eps: of the batch normalisations.
         momentum: of their running statistics.
     """
@@ -44,6 +47,7 @@ class DynamicVFE(nn.Module):
         point_range: Sequence[float],
         outside: str = "drop",
         keep_first_pillar: bool = True,
+        standardize: bool = False,
         eps: float = 1e-3,
         momentum: float = 0.01,
     ) -> None:
@@ -55,6 +59,7 @@ class DynamicVFE(nn.Module):
         self.in_channels, self.channels = in_channels, channels[-1]
         self.grid = PillarGrid(tuple(voxel_size), tuple(point_range))
         self.outside, self.keep_first_pillar = outside, keep_first_pillar
+        self.standardize = PointBatchNorm(in_channels + 6, affine=False) if standardize else nn.Identity()
         widths = [in_channels + 6, *(2 * width for width in channels[:-1])]
         self.layers = nn.ModuleList(
             PointLayer(width, out, eps=eps, momentum=momentum) for width, out in zip(widths, channels, strict=True)
@@ -63,6 +68,7 @@ class DynamicVFE(nn.Module):
     def forward(self, points: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """B clouds (P_i, C) -> pillars (M, channels), coords (M, 4) int32 (batch, z, y, x), sorted."""
         features, coords, inverse = self.voxelize(points)
+        features = self.standardize(features)
         for position, layer in enumerate(self.layers):
             features = layer(features)                                                   # (P, C_l)
             pillars = segment_reduce(features, inverse, len(coords), "max")              # (M, C_l)
