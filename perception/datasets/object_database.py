@@ -107,8 +107,9 @@ def _objects_of(frame: Frame, channels: tuple[str, ...]) -> Iterator[tuple[str, 
     annotations = frame.annotations[frame.annotations.labels >= 0]
     boxes = annotations.boxes.to(torch.float32).with_columns(9)
     data = frame.points.select(channels)                                          # (N, C)
-    for row, name in enumerate(annotations.names()):
-        yield name, boxes.tensor[row], data[boxes[row].contains(frame.points.xyz)[0]]
+    inside = boxes.points_inside(frame.points.xyz)
+    for name, box, rows in zip(annotations.names(), boxes.tensor, inside, strict=True):
+        yield name, box, data[rows]
 
 
 def _sync(file: BinaryIO) -> None:

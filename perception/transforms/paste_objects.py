@@ -77,10 +77,10 @@ class PasteObjects:
         if missing:
             lacks = f"lacks the channels {', '.join(missing)} of frame {frame.token}: build it again"
             raise ConfigError(f"object database {self.database.folder} {lacks}")
-        for box in range(len(boxes)):                          # one at a time: (N,) instead of (R, N)
-            points = points[~boxes[box].contains(points.xyz)[0]]
+        free = torch.ones(len(points), dtype=torch.bool)
+        free[torch.cat(boxes.points_inside(points.xyz))] = False
         annotations = _joined(frame.annotations, boxes, rows, objects, self.database)
-        return replace(frame, points=PointCloud.cat([points, *objects]), annotations=annotations)
+        return replace(frame, points=PointCloud.cat([points[free], *objects]), annotations=annotations)
 
     def __repr__(self) -> str:
         return f"PasteObjects(database={str(self.database.folder)!r}, groups={self.groups})"

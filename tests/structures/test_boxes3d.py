@@ -7,6 +7,7 @@ import pytest
 import torch
 from box_strategies import boxes3d, se3
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from perception.structures import SE3, Boxes3D, overlaps_bev, wrap_angle
 
@@ -51,6 +52,17 @@ def test_points_on_the_surface_are_inside():
     corners = box(yaw=0.0).corners()[0]
     assert box().contains(corners).all()
     assert not box().contains(corners * 1.001).any()
+
+
+@given(boxes=boxes3d(max_boxes=8), seed=st.integers(0, 999), dtype=st.sampled_from([torch.float32, torch.float64]))
+def test_points_inside_are_the_rows_that_contains_tells(boxes, seed, dtype):
+    generator = torch.Generator().manual_seed(seed)
+    around = torch.cat([boxes.corners().flatten(0, 1), boxes.centers]).to(dtype)
+    points = torch.cat([around, torch.rand(50, 3, generator=generator, dtype=dtype) * 20 - 10, around * 1.01])
+    points[::7, 0] = torch.nan
+    boxes = boxes.to(dtype)
+    expected = [torch.nonzero(row)[:, 0] for row in boxes.contains(points)]
+    assert [rows.tolist() for rows in boxes.points_inside(points)] == [rows.tolist() for rows in expected]
 
 
 @pytest.mark.parametrize("num_points", [0, 1, 7])
