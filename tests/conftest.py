@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import settings
 
+settings.register_profile("perception", deadline=None)     # a busy machine is no failure
+settings.load_profile("perception")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -19,6 +23,13 @@ def data_root() -> Path:
 def golden_root() -> Path:
     """Folder of the golden files: $PERCEPTION_GOLDEN, else shared/golden beside the repository."""
     return Path(os.environ.get("PERCEPTION_GOLDEN", SHARED / "golden"))
+
+
+@pytest.fixture(autouse=True)
+def exact_small_numbers() -> Iterator[None]:
+    """A training run flushes denormal numbers in its process; the next test gets them back."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ def with_variables(path: Path, values: Mapping[str, Any]) -> Iterator[Path]:
     if changed == sources:
         yield path
         return
+    changed = {file: _changed(source, _with_relative_bases(file, source)) for file, source in changed.items()}
     root = Path(os.path.commonpath([file.parent for file in sources]))
     with tempfile.TemporaryDirectory() as folder:
         for file, source in changed.items():
@@ -43,11 +44,21 @@ def _sources(path: Path) -> dict[Path, str]:
         if file in found or not file.is_file():
             continue
         found[file] = file.read_text(encoding="utf-8")
-        bases = _literals(found[file]).get("_base_")
-        names = [] if bases is None else ast.literal_eval(bases)
-        relative = [name for name in ([names] if isinstance(names, str) else names) if "::" not in name]
-        waiting += [(file.parent / name).resolve() for name in relative]
+        waiting += [(file.parent / name).resolve() for name in _bases(found[file]) if "::" not in name]
     return found
+
+
+def _bases(source: str) -> list[str]:
+    node = _literals(source).get("_base_")
+    names = [] if node is None else ast.literal_eval(node)
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _with_relative_bases(file: Path, source: str) -> dict[str, list[str]]:
+    """The bases of a file by relative paths, so that its copy inherits from copies; nothing if they are so already."""
+    bases = _bases(source)
+    relative = [os.path.relpath(name, file.parent) if os.path.isabs(name) else name for name in bases]
+    return {} if relative == bases else {"_base_": relative}
 
 
 def _changed(source: str, values: Mapping[str, Any]) -> str:

@@ -38,6 +38,14 @@ def test_a_variable_is_changed_wherever_it_is_used(config: Path, overrides: list
     assert cfg.filename == str(config)
 
 
+def test_a_variable_is_changed_in_bases_given_by_absolute_paths_too(config: Path, tmp_path: Path):
+    far = tmp_path / "far/away.py"
+    far.parent.mkdir()
+    far.write_text(f"_base_ = {str(config)!r}\nnumber = 30\n")
+    cfg = load_config(far, ["data_root=elsewhere"])
+    assert (cfg.dataset.root, cfg.number, cfg.train.number) == ("elsewhere", 30, 20)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -26,8 +26,8 @@ def tool() -> ModuleType:
 
 
 def test_a_city_is_written_described_and_counted(tool, tmp_path, capsys):
-    arguments = ["--train-scenes", "1", "--val-scenes", "0", "--duration", "0.5", "--cameras", "none", "--columns", "90",
-                 "--workers", "1", "--density", "0.3", "--json", str(tmp_path / "counts.json")]
+    arguments = ["--train-scenes", "1", "--val-scenes", "0", "--duration", "0.5", "--cameras", "none",
+                 "--columns", "90", "--workers", "1", "--density", "0.3", "--json", str(tmp_path / "counts.json")]
     assert tool.main(["synthetic", str(tmp_path / "city"), *arguments]) == 0
     printed, told = capsys.readouterr()
     assert printed.splitlines()[-1].startswith(f"wrote {tmp_path / 'city'} in ")

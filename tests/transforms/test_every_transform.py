@@ -15,7 +15,7 @@ ARGUMENTS = {
     "FilterClasses": {"classes": ("pedestrian", "car")},
     "PasteObjects": {"groups": {"car": 3}},
 }
-NAMES = list_registered(TRANSFORMS)
+NAMES = [name for name in list_registered(TRANSFORMS) if TRANSFORMS.get(name).__module__.startswith("perception.")]
 KEEP_PICTURES = [name for name in NAMES if name not in ("DropCameras", "PasteObjects", "RandomFlip")]
 
 
