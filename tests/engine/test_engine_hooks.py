@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from toy_training import toy_runner
 from perception.engine.checkpoint import load_checkpoint
 from perception.engine.checkpoint_hook import AtomicCheckpointHook, find_metric
 from perception.engine.ema_hook import EmaHook
+from perception.engine.freeze_norm_hook import FreezeNormHook
 from perception.engine.prediction_log import write_lines
 from perception.engine.progress_hook import ProgressHook
 from perception.engine.scalars_hook import ScalarsHook, keep_until
@@ -73,6 +75,25 @@ def test_a_momentum_outside_its_range_is_refused(momentum: float):
 def test_a_negative_warmup_is_refused():
     with pytest.raises(ValueError, match="warmup must be >= 0, got -1"):
         EmaHook(warmup=-1)
+
+
+def test_statistics_stand_still_from_the_given_iteration_on_and_the_rest_still_learns():
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Dropout())
+    hook, means = FreezeNormHook(begin=2), []
+    for iteration in range(4):
+        model.train()
+        hook.before_train_iter(SimpleNamespace(model=model, iter=iteration), iteration)
+        model(torch.randn(8, 2) + iteration).sum().backward()
+        means.append(model[0].running_mean.clone())
+    assert not torch.equal(means[0], means[1])
+    assert torch.equal(means[1], means[3])
+    assert model[1].training
+    assert model[0].weight.grad.abs().sum() > 0
+
+
+def test_a_negative_first_iteration_is_refused():
+    with pytest.raises(ValueError, match="begin must be >= 0, got -1"):
+        FreezeNormHook(begin=-1)
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path: Path):

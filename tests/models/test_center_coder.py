@@ -6,7 +6,7 @@ import pytest
 import torch
 from random_frames import random_boxes
 
-from perception.models.heads.center_coder import CenterCoder, gather_codes
+from perception.models.heads.center_coder import CenterCoder, axis_of_codes, gather_codes
 from perception.structures.boxes3d import wrap_angle
 
 GEOMETRY = {"voxel_size": (0.5, 0.5), "point_range": (-10.0, -8.0), "out_size_factor": 2}
@@ -103,3 +103,31 @@ def test_as_many_powers_as_classes_are_needed():
 def test_a_missing_branch_is_named():
     with pytest.raises(ValueError, match="maps lack the branch 'dim'"):
         gather_codes({"reg": torch.zeros(1, 2, 2, 2), "height": torch.zeros(1, 1, 2, 2)}, torch.tensor([[0]]))
+
+
+@pytest.mark.parametrize("yaw", [0.4, 0.4 + math.pi / 2, -0.4 - math.pi / 2, -3.0, math.pi])
+def test_an_axis_sets_the_yaw_on_the_side_of_the_heading(yaw):
+    coder = CenterCoder(**GEOMETRY)
+    truth = torch.tensor([[3.3, -2.2, 0.7, 4.0, 2.0, 1.5, yaw, 1.0, -2.0]])
+    cell = coder.cells(truth).trunc()
+    column, row = (int(value) for value in cell[0])
+    code = coder.encode(truth, cell)
+    axis = torch.zeros(1, 2, 16, 20)
+    axis[0, :, row, column] = 0.3 * axis_of_codes(code)[0]                               # its length does not matter
+    for blur, turn in ((0.6, 0.0), (-0.6, math.pi)):
+        rough = code[0].clone()
+        rough[6:8] = 0.01 * torch.tensor([math.sin(yaw + blur + turn), math.cos(yaw + blur + turn)])
+        found = coder.decode({**maps_with_one_box(rough, column, row), "axis": axis})[0].boxes
+        torch.testing.assert_close(found[:, 6].sin(), torch.tensor([math.sin(yaw + turn)]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(found[:, 6].cos(), torch.tensor([math.cos(yaw + turn)]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(found[:, :6], truth[:, :6], atol=1e-5, rtol=1e-5)
+
+
+def test_a_box_turned_half_around_has_the_same_axis():
+    boxes = random_boxes(30, 7.0, torch.Generator().manual_seed(1))
+    turned = boxes.clone()
+    turned[:, 6] += math.pi
+    coder, cells = CenterCoder(**GEOMETRY), torch.zeros(30, 2)
+    axes = axis_of_codes(coder.encode(boxes, cells))
+    torch.testing.assert_close(axis_of_codes(coder.encode(turned, cells)), axes, atol=1e-5, rtol=0)
+    torch.testing.assert_close(axes.norm(dim=1), torch.ones(30))

@@ -15,7 +15,9 @@ from perception.models.losses.iou_branch import IoUBranchLoss
 from perception.models.losses.l1_box import L1BoxLoss
 
 TASKS = (CLASSES[:1], CLASSES[1:5], CLASSES[5:])
-BRANCHES = {"reg": (2, 1), "height": (1, 1), "dim": (3, 1), "rot": (2, 1), "vel": (2, 1), "iou": (1, 1)}
+BRANCHES = {
+    "reg": (2, 1), "height": (1, 1), "dim": (3, 1), "rot": (2, 1), "vel": (2, 1), "iou": (1, 1), "axis": (2, 1)
+}
 GEOMETRY = {"voxel_size": (2.0, 2.0), "point_range": (-24.0, -24.0)}
 
 
@@ -24,6 +26,7 @@ def small_head(**options: object) -> CenterHead:
     defaults = {
         "tasks": TASKS, "coder": {"type": "CenterCoder", **GEOMETRY}, "nms": {"type": "RotateNMS"},
         "common_heads": BRANCHES, "shared_channels": 8, "head_channels": 8, "loss_iou": {"type": "IoUBranchLoss"},
+        "loss_axis": {"type": "L1BoxLoss"},
         "max_objects": 50,
     }
     return CenterHead(4, **{**defaults, **options})
@@ -66,7 +69,7 @@ def test_two_ranks_with_unlike_frames_give_the_gradient_of_one_process(tmp_path)
 def test_every_task_has_its_losses():
     head, frame = small_head(), random_frame()
     losses = head.loss(head(torch.rand(1, 4, 24, 24)), head.targets([frame.annotations], (24, 24)))
-    assert set(losses) == {f"task{t}.loss_{name}" for t in range(3) for name in ("heatmap", "box", "iou")}
+    assert set(losses) == {f"task{t}.loss_{name}" for t in range(3) for name in ("heatmap", "box", "iou", "axis")}
 
 
 def test_labels_of_decoded_boxes_count_over_all_tasks():
@@ -135,6 +138,7 @@ def test_overlap_of_cubes_worked_by_hand(shift, height, raised, expected):
         ({"tasks": [("car",), ("car",)]}, "must name every class once"),
         ({"tasks": []}, "must name every class once"),
         ({"loss_iou": None}, 'branch "iou" and loss_iou together'),
+        ({"loss_axis": None}, 'branch "axis" and loss_axis together'),
         ({"common_heads": {"reg": (2, 1)}}, "needs the branch 'height'"),
         ({"common_heads": {**BRANCHES, "dim": (2, 1)}}, "branch 'dim' of a CenterHead has 3 channels, got 2"),
         ({"nms": {"type": "RotatedNMS"}}, 'did you mean "RotateNMS"'),

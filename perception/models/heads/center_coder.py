@@ -13,6 +13,7 @@ from perception.registry import MODELS
 from perception.structures.boxes3d import wrap_angle
 
 BOX_BRANCHES = {"reg": 2, "height": 1, "dim": 3, "rot": 2, "vel": 2}     # order and width of the code's parts
+OTHER_BRANCHES = {"iou": 1, "axis": 2}
 CONVENTIONS = ("modern", "legacy")
 
 
@@ -116,7 +117,7 @@ class CenterCoder:
         top, flat = scores.flatten(1).topk(min(self.max_num, scores[0].numel()), dim=1)  # (B, K)
         labels, index = torch.div(flat, H * W, rounding_mode="floor"), flat % (H * W)
         cells = torch.stack([index % W, torch.div(index, W, rounding_mode="floor")], dim=2)   # (B, K, 2)
-        boxes = self.decode_codes(gather_codes(maps, index), cells)                      # (B, K, 7 or 9)
+        boxes = self.decode_codes(predicted_codes(maps, index), cells)                   # (B, K, 7 or 9)
         keep = (top > self.score_threshold) & self._in_range(boxes)
         return [Detections(boxes[b][keep[b]], top[b][keep[b]], labels[b][keep[b]]) for b in range(B)]
 
@@ -143,6 +144,24 @@ def centers_in_range(boxes: Tensor, center_range: Sequence[float]) -> Tensor:
     """(...) bool: which boxes (..., 7 or 9) have their centre in x0, y0, z0, x1, y1, z1 [m], bounds included."""
     low, high = boxes.new_tensor(list(center_range[:3])), boxes.new_tensor(list(center_range[3:]))
     return ((boxes[..., :3] >= low) & (boxes[..., :3] <= high)).all(dim=-1)
+
+
+def predicted_codes(maps: Mapping[str, Tensor], index: Tensor) -> Tensor:
+    """As `gather_codes`; with an "axis", the yaw is one of its two directions, the one nearer to "rot"."""
+    codes = gather_codes(maps, index)
+    if "axis" not in maps:
+        return codes
+    sine2, cosine2 = gather_cells(maps["axis"], index).unbind(2)                         # (B, K) each
+    half = torch.atan2(sine2, cosine2) / 2
+    heading = torch.stack([half.sin(), half.cos()], dim=2)
+    is_behind = (heading * codes[..., 6:8]).sum(dim=2, keepdim=True) < 0
+    return torch.cat([codes[..., :6], torch.where(is_behind, -heading, heading), codes[..., 8:]], dim=2)
+
+
+def axis_of_codes(codes: Tensor) -> Tensor:
+    """Sine and cosine of twice the yaw (..., 2) of codes (..., 8 or 10): the same for a box turned half around."""
+    sine, cosine = codes[..., 6], codes[..., 7]
+    return torch.stack([2 * sine * cosine, cosine**2 - sine**2], dim=-1)
 
 
 def gather_codes(maps: Mapping[str, Tensor], index: Tensor) -> Tensor:

@@ -19,7 +19,15 @@ from perception.registry import MODELS
 from perception.structures import Annotations
 
 from .box_overlap import aligned_iou_3d
-from .center_coder import BOX_BRANCHES, Detections, gather_cells, gather_codes
+from .center_coder import (
+    BOX_BRANCHES,
+    OTHER_BRANCHES,
+    Detections,
+    axis_of_codes,
+    gather_cells,
+    gather_codes,
+    predicted_codes,
+)
 from .center_targets import CenterTargets, center_targets
 
 NUSCENES_BRANCHES = {"reg": (2, 2), "height": (1, 2), "dim": (3, 2), "rot": (2, 2), "vel": (2, 2)}
@@ -88,6 +96,9 @@ class CenterHead(nn.Module):
         loss_heatmap: config of the heatmap's loss.
         loss_box: config of the code's loss.
         loss_iou: config of the IoU branch's loss; needed if, and only if, there is an "iou" branch.
+        loss_axis: likewise for an "axis" branch, sine and cosine of twice the yaw. As in SECOND (Yan et al., Sensors
+            2018) the axis of a box is then learnt apart from which of its ends is the front, and long before: while
+            that is in doubt, "rot" alone is drawn to zero.
         raised_iou: compare heights for the IoU branch as `aligned_iou_3d` does when ``raised``, as the authors do.
         max_objects: objects of a task and sample that are learnt from.
         min_overlap: overlap that sets the radius of the Gaussians.
@@ -96,8 +107,8 @@ class CenterHead(nn.Module):
             with 0, as published. A short training needs the more examples.
 
     Raises:
-        ConfigError: a class occurs twice, a branch is missing or has the wrong width, or the IoU branch and its loss do
-            not come together.
+        ConfigError: a class occurs twice, a branch is missing or has the wrong width, or an IoU or axis branch and its
+            loss do not come together.
     """
 
     def __init__(
@@ -115,6 +126,7 @@ class CenterHead(nn.Module):
         loss_heatmap: Mapping[str, Any] | None = None,
         loss_box: Mapping[str, Any] | None = None,
         loss_iou: Mapping[str, Any] | None = None,
+        loss_axis: Mapping[str, Any] | None = None,
         raised_iou: bool = False,
         max_objects: int = 500,
         min_overlap: float = 0.1,
@@ -125,7 +137,7 @@ class CenterHead(nn.Module):
         branches = dict(NUSCENES_BRANCHES if common_heads is None else common_heads)
         self.tasks = tuple(tuple(task) for task in tasks)
         self.classes = tuple(name for task in self.tasks for name in task)
-        self._check(branches, loss_iou is not None)
+        self._check(branches, {"iou": loss_iou is not None, "axis": loss_axis is not None})
         self.coder, self.nms = MODELS.build(coder), MODELS.build(nms)
         self.max_objects, self.box_radius = max_objects, box_radius
         self.min_overlap, self.min_radius = min_overlap, min_radius
@@ -136,18 +148,20 @@ class CenterHead(nn.Module):
         self.loss_heatmap = MODELS.build(loss_heatmap or {"type": "GaussianFocalLoss"})
         self.loss_box = MODELS.build(loss_box or {"type": "L1BoxLoss"})
         self.loss_iou = None if loss_iou is None else MODELS.build(loss_iou)
+        self.loss_axis = None if loss_axis is None else MODELS.build(loss_axis)
         self.raised_iou = raised_iou
 
-    def _check(self, branches: Mapping[str, Sequence[int]], has_iou_loss: bool) -> None:
+    def _check(self, branches: Mapping[str, Sequence[int]], has_loss: Mapping[str, bool]) -> None:
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ConfigError(f"the tasks of a CenterHead must name every class once, got {self.tasks}")
-        for name, width in {**BOX_BRANCHES, "iou": 1}.items():
+        for name, width in {**BOX_BRANCHES, **OTHER_BRANCHES}.items():
             if name in branches and branches[name][0] != width:
                 raise ConfigError(f"branch {name!r} of a CenterHead has {width} channels, got {branches[name][0]}")
             if name not in branches and name in ("reg", "height", "dim", "rot"):
                 raise ConfigError(f"a CenterHead needs the branch {name!r}, got {', '.join(branches)}")
-        if ("iou" in branches) != has_iou_loss:
-            raise ConfigError('a CenterHead takes the branch "iou" and loss_iou together or neither')
+        for name, is_given in has_loss.items():
+            if (name in branches) != is_given:
+                raise ConfigError(f'a CenterHead takes the branch "{name}" and loss_{name} together or neither')
 
     def forward(self, x: Tensor) -> list[dict[str, Tensor]]:
         """(B, C, H, W) -> raw maps (B, c, H, W) by branch, one dictionary a task."""
@@ -203,6 +217,9 @@ class CenterHead(nn.Module):
         if self.loss_iou is not None:
             predicted = gather_cells(maps["iou"], target.index)[:, :, 0]
             losses["loss_iou"] = self.loss_iou(predicted, self.iou_targets(maps, target), target.mask, objects)
+        if self.loss_axis is not None:
+            predicted = gather_cells(maps["axis"], target.index)                         # (B, K, 2)
+            losses["loss_axis"] = self.loss_axis(predicted, axis_of_codes(target.codes), target.mask, objects)
         return losses
 
     @torch.no_grad()
@@ -210,7 +227,7 @@ class CenterHead(nn.Module):
         """(B, K) 3-D IoU of the box decoded at each object's cell with the object itself, 0 in empty slots."""
         W = maps["heatmap"].shape[3]
         cells = torch.stack([target.index % W, torch.div(target.index, W, rounding_mode="floor")], dim=2)
-        predicted = self.coder.decode_codes(gather_codes(maps, target.index)[:, :, :8], cells)     # (B, K, 7)
+        predicted = self.coder.decode_codes(predicted_codes(maps, target.index)[:, :, :8], cells)  # (B, K, 7)
         truth = self.coder.decode_codes(target.codes[:, :, :8], cells)
         iou = predicted.new_zeros(target.mask.shape)
         iou[target.mask] = aligned_iou_3d(predicted[target.mask], truth[target.mask], raised=self.raised_iou)
