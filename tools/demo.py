@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CONFIG = "configs/flatformer/flatformer_synthetic.py"
-TRAIN_SCENES, VAL_SCENES = 24, 4
+TRAIN_SCENES, VAL_SCENES = 20, 4
 REPLAY_SCENE = "scene-0003"                                # the first of the validation scenes
 
 
@@ -64,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"data_root={city}", f"randomness.seed={args.seed}", f"test_evaluator.output_dir={out / 'evaluation'}",
         *args.cfg_options,
     ]
-    steps.run("train", "tools/train.py", CONFIG, "--work-dir", out / "train", "--cfg-options", *options)
+    steps.run(                                             # scored once, by the step after it
+        "train", "tools/train.py", CONFIG, "--work-dir", out / "train", "--cfg-options", *options, "val_dataloader=None"
+    )
     checkpoint = latest_checkpoint(out / "train")
     steps.run(
         "evaluate", "tools/test.py", CONFIG, checkpoint, "--work-dir", out / "test", "--json", out / "metrics.json",
@@ -81,16 +83,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_city(args: argparse.Namespace, city: Path, steps: Steps) -> None:
-    """Generate the city and list its frames, unless one of that size and seed is there."""
+    """Generate the city, unless one of that size and seed is there; list its frames and cut its objects out."""
     from perception.synthetic.generate import MARKER
 
     wanted = {"train_scenes": args.train_scenes, "val_scenes": args.val_scenes, "seed": args.seed}
     marker = city / MARKER
     if not marker.is_file() or wanted.items() - json.loads(marker.read_text(encoding="utf-8")).items():
         scenes = ("--train-scenes", args.train_scenes, "--val-scenes", args.val_scenes, "--seed", args.seed)
-        steps.run("create data", "tools/create_data.py", "synthetic", city, *scenes)
+        steps.run("create data", "tools/create_data.py", "synthetic", city, *scenes, "--cameras", "val")
     for split in ("train", "val"):
         steps.run(f"index {split}", "tools/create_data.py", "index", "nuscenes", city, "--split", split)
+    steps.run(
+        "cut objects out", "tools/create_data.py", "objects", "nuscenes", city, "--split", "train", "--num-sweeps", 2,
+        "--out", city / "objects",
+    )
 
 
 def conclude(out: Path, steps: Steps) -> None:
