@@ -76,6 +76,7 @@ class Argoverse2Dataset(IndexedDataset):
         )
 
     def class_of(self, category: str) -> str | None:
+        """Argoverse 2 annotates the classes themselves."""
         return category
 
     @staticmethod

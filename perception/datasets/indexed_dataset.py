@@ -89,14 +89,17 @@ class IndexedDataset(FrameDataset):
 
     @property
     def frame_tokens(self) -> Sequence[str]:
+        """The tokens of the index, in its order."""
         return self.index.tokens
 
     @property
     def scenes(self) -> Sequence[str]:
+        """The drive of every frame, from the index."""
         return self.index.scenes
 
     @property
     def metainfo(self) -> dict[str, Any]:
+        """Classes, and the version and split that the index was made of."""
         return {**super().metainfo, "version": self.source.version, "split": self.source.split}
 
     def record(self, index: int) -> FrameRecord:
@@ -104,6 +107,7 @@ class IndexedDataset(FrameDataset):
         return self.index.record(index)
 
     def load(self, index: int) -> Frame:
+        """Read one frame: points and boxes in the ego frame, pictures and earlier sweeps as files to read later."""
         record = self.index.record(index)
         lidar = record.lidar
         global_from_ego = pose_from_row(lidar.global_from_ego)
@@ -122,6 +126,7 @@ class IndexedDataset(FrameDataset):
         )
 
     def class_counts(self, index: int) -> np.ndarray:
+        """(classes,) int64 objects of each class in a frame, from the index alone."""
         offsets, labels = self._labels_by_frame
         return count_labels(labels[offsets[index] : offsets[index + 1]], len(self.classes))
 

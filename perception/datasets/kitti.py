@@ -66,9 +66,11 @@ class KittiDataset(FrameDataset):
 
     @property
     def frame_tokens(self) -> Sequence[str]:
+        """Six-digit names of the frames, in order."""
         return self.tokens
 
     def load(self, index: int) -> Frame:
+        """Read one frame: points and boxes in the ego frame, its picture as a file to read later."""
         token = self.tokens[index]
         calibration = read_calibration(self.folder / f"calib/{token}.txt")
         labels = self.folder / f"label_2/{token}.txt"

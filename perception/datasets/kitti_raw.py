@@ -79,13 +79,16 @@ class KittiRawDrive(FrameDataset):
 
     @property
     def frame_tokens(self) -> Sequence[str]:
+        """Ten-digit names of the sweeps, in order."""
         return self.tokens
 
     @property
     def scenes(self) -> Sequence[str]:
+        """The drive's own name, once a sweep."""
         return [self.root.name] * len(self.tokens)
 
     def load(self, index: int) -> Frame:
+        """Read one sweep: points in the ego frame, pictures as files to read later."""
         token, time = self.tokens[index], self.timestamps[index]
         return Frame(
             token=token,

@@ -102,10 +102,12 @@ class NuScenesDataset(IndexedDataset):
         )
 
     def class_of(self, category: str) -> str | None:
+        """The detection class of an annotated category; None if it has none."""
         return CLASS_OF_CATEGORY.get(category)
 
     @staticmethod
     def read_sweep(path: Path, ego_from_lidar: SE3 | None) -> PointCloud:
+        """x, y, z [m], intensity in [0, 1] and ring of a sweep, in the ego frame if the pose is given."""
         points, names = read_bin(path, POINT_COLUMNS)
         points[:, 3] /= 255.0
         cloud = PointCloud(torch.from_numpy(points), names)

@@ -71,13 +71,16 @@ class PointCloudFolder(FrameDataset):
 
     @property
     def frame_tokens(self) -> Sequence[str]:
+        """File names without suffix, in order."""
         return [path.stem for path in self.files]
 
     @property
     def scenes(self) -> Sequence[str]:
+        """The folder's own name, once a file."""
         return [self.root.name] * len(self.files)
 
     def load(self, index: int) -> Frame:
+        """Read one cloud; the ego frame is that of the sensor, lowered by its height."""
         path = self.files[index]
         points, names = self.read(path)
         if names[:3] != ("x", "y", "z"):

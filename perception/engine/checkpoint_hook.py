@@ -56,9 +56,11 @@ class AtomicCheckpointHook(Hook):
             self.best, self.saved = checkpoint["best"], list(checkpoint["saved"])
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Keep the best score and the list of files for a run that goes on from here."""
         checkpoint["best"], checkpoint["saved"] = self.best, list(self.saved)
 
     def before_train(self, runner: Any) -> None:
+        """An evaluation from here on may bring a best checkpoint."""
         self.is_training = True
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

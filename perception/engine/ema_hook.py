@@ -49,6 +49,7 @@ class EmaHook(Hook):
             self.steps = checkpoint["ema_steps"]
 
     def before_train(self, runner: Any) -> None:
+        """Begin with the weights themselves, unless an average was resumed."""
         if not self.average:
             self.average = {name: value.detach().clone() for name, value in _model(runner).named_parameters()}
 
@@ -63,9 +64,11 @@ class EmaHook(Hook):
             self.average[name].lerp_(value, momentum)
 
     def before_val_epoch(self, runner: Any) -> None:
+        """Put the average in."""
         self._swap(runner)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Put the weights back."""
         self._swap(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:

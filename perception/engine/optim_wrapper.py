@@ -54,10 +54,12 @@ class AutocastOptimWrapper(OptimWrapper):
             yield
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Gradients of the loss, scaled if the type needs it."""
         self.scaler.scale(loss).backward(**kwargs)
         self._inner_count += 1
 
     def step(self, **kwargs: Any) -> None:
+        """Clip the unscaled gradients, then step; a step with infinite ones is left out."""
         if self.clip_grad_kwargs:
             self.scaler.unscale_(self.optimizer)
             self._clip_grad()
@@ -65,9 +67,11 @@ class AutocastOptimWrapper(OptimWrapper):
         self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
+        """With the state of the loss scale."""
         return {**super().state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Also a state without loss scale, of a training in another type."""
         state = dict(state_dict)
         self.scaler.load_state_dict(state.pop("scaler", {}) or self.scaler.state_dict())
         super().load_state_dict(state)

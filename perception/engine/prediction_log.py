@@ -33,12 +33,15 @@ class PredictionLogHook(Hook):
         self.lines: list[str] = []
 
     def before_test(self, runner: Any) -> None:
+        """Begin anew."""
         self.lines = []
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Keep the lines of a batch."""
         self.lines += [prediction_line(predictions) for predictions in outputs or ()]
 
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write the lines of all processes in the order of the data set."""
         parts = all_gather_object(self.lines)      # process r has the frames r, r + W, ..., and at the end some twice
         if get_rank() == 0:
             ordered = [line for line in chain.from_iterable(zip_longest(*parts)) if line is not None]

@@ -38,33 +38,41 @@ class ProgressHook(Hook):
         self.task: Any = None
 
     def before_train(self, runner: Any) -> None:
+        """Show the bar where the training stands."""
         self._start(runner, "train", runner.max_iters, runner.iter)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Move the bar; now and then write a line."""
         done = runner.iter + 1
         self._advance(f"loss {self._mean(runner, 'train', 'loss'):.4g}")
         if done % self.interval == 0 or done == runner.max_iters:
             runner.logger.info(f"train {done}/{runner.max_iters}  {self.line(runner)}")
 
     def after_train(self, runner: Any) -> None:
+        """Take the bar away."""
         self._stop(runner)
 
     def before_test(self, runner: Any) -> None:
+        """Show a bar for the test."""
         self._start(runner, "test", len(runner.test_dataloader), 0)
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Now and then write how far the evaluation is."""
         self._tell_step(runner, "val", batch_idx + 1, len(runner.val_dataloader))
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Move the bar; now and then write a line."""
         self._advance("")
         self._tell_step(runner, "test", batch_idx + 1, len(runner.test_dataloader))
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write the first scores of an evaluation."""
         parts = [f"{name} {value:.4f}" for name, value in (metrics or {}).items() if isinstance(value, float)]
         more = [f"... {len(parts) - MAX_METRICS} more"] if len(parts) > MAX_METRICS else []
         runner.logger.info("  ".join(["evaluation", *parts[:MAX_METRICS], *more]))
 
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Take the bar away."""
         self._stop(runner)
 
     def line(self, runner: Any) -> str:

@@ -37,6 +37,7 @@ class ScalarsHook(Hook):
         self.writer: Any = None
 
     def before_train(self, runner: Any) -> None:
+        """Open the files; rows after the iteration that a run goes on from are dropped."""
         if get_rank() != 0:
             return
         self.path = Path(runner.work_dir) / FILE_NAME
@@ -48,6 +49,7 @@ class ScalarsHook(Hook):
             self.writer = SummaryWriter(str(folder), purge_step=runner.iter + 1)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Write a row at intervals and at the end."""
         step = runner.iter + 1
         if self.path is not None and (step % self.interval == 0 or step == runner.max_iters):
             scalars = runner.message_hub.log_scalars
@@ -55,10 +57,12 @@ class ScalarsHook(Hook):
             self._write(step, train)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write the scores."""
         if self.path is not None:
             self._write(runner.iter, {f"val/{name}": value for name, value in (metrics or {}).items()})
 
     def after_train(self, runner: Any) -> None:
+        """Close the TensorBoard file."""
         if self.writer is not None:
             self.writer.close()
             self.writer = None

@@ -27,9 +27,11 @@ class SystemClock:
     """The monotonic clock of the system."""
 
     def now(self) -> float:
+        """Seconds of the performance counter."""
         return time.perf_counter()
 
     def wait_until(self, moment: float) -> None:
+        """Sleep, again if woken early."""
         while (left := moment - time.perf_counter()) > 0:
             time.sleep(left)
 

@@ -75,6 +75,7 @@ class Annotations:
         return ["ignore" if label < 0 else self.classes[label] for label in self.labels.tolist()]
 
     def to(self, device: torch.device | str) -> Annotations:
+        """The same on another device."""
         return replace(
             self,
             boxes=self.boxes.to(device),

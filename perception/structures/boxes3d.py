@@ -87,6 +87,7 @@ class Boxes3D:
 
     @property
     def has_velocity(self) -> bool:
+        """Whether there are columns for a velocity."""
         return self.tensor.shape[1] == 9
 
     @property

@@ -97,4 +97,5 @@ class PointCloud:
         return self.with_xyz(transform.apply(self.xyz))
 
     def to(self, device: torch.device | str) -> PointCloud:
+        """The same on another device."""
         return PointCloud(self.data.to(device, non_blocking=True), self.channels)

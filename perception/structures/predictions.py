@@ -56,4 +56,5 @@ class Predictions:
         return [self.classes[label] for label in self.labels.tolist()]
 
     def to(self, device: torch.device | str) -> Predictions:
+        """The same on another device."""
         return replace(self, boxes=self.boxes.to(device), scores=self.scores.to(device), labels=self.labels.to(device))

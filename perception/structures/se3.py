@@ -42,6 +42,7 @@ class SE3:
 
     @classmethod
     def identity(cls) -> SE3:
+        """The transform that changes nothing."""
         return cls(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
 
     @classmethod
@@ -98,6 +99,7 @@ class SE3:
         return math.atan2(float(self.rotation[1, 0]), float(self.rotation[0, 0]))
 
     def inverse(self) -> SE3:
+        """``b_from_a`` of ``a_from_b``."""
         return SE3(self.rotation.T, -self.rotation.T @ self.translation)
 
     def __matmul__(self, other: SE3) -> SE3:

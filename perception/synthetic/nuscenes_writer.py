@@ -59,6 +59,7 @@ class SceneLabel:
 
     @property
     def logfile(self) -> str:
+        """Name of the log that the scene is all of."""
         return f"synthetic-{self.name}"
 
     def token(self, *names: object) -> str:
@@ -81,6 +82,7 @@ class Moment:
 
     @property
     def is_keyframe(self) -> bool:
+        """Whether it has images and boxes."""
         return is_keyframe(self.index)
 
 
@@ -95,11 +97,13 @@ def token(*names: object) -> str:
 
 
 def lidar_path(label: SceneLabel, channel: str, moment_time: float, keyframe: bool) -> str:
+    """File of a sweep below the root, by nuScenes' naming."""
     folder = "samples" if keyframe else "sweeps"
     return f"{folder}/{channel}/{label.logfile}__{channel}__{label.timestamp(moment_time)}.pcd.bin"
 
 
 def image_path(label: SceneLabel, channel: str, shutter_time: float) -> str:
+    """File of an image below the root, by nuScenes' naming."""
     return f"samples/{channel}/{label.logfile}__{channel}__{label.timestamp(shutter_time)}.jpg"
 
 

@@ -38,6 +38,7 @@ class Hits:
 
     @classmethod
     def none(cls, count: int) -> Hits:
+        """(count,) rays that meet nothing."""
         return cls(np.full(count, np.inf, np.float32), np.full(count, MISS, np.int64),
                    np.zeros((count, 3), np.float32), np.full(count, STATIC, np.int64))
 

@@ -32,4 +32,5 @@ class PointLayer(nn.Module):
         self.norm = PointBatchNorm(channels, eps=eps, momentum=momentum)
 
     def forward(self, rows: Tensor) -> Tensor:
+        """(N, C_in) -> (N, C_out)."""
         return self.norm(self.linear(rows)).relu()

@@ -25,9 +25,11 @@ class JsonLinesSink:
         self._file = open(self.path, "wb", buffering=0)    # noqa: SIM115  # closed by close()
 
     def write(self, frame: Frame, predictions: Predictions) -> None:
+        """One line, on disk at once."""
         self._file.write((prediction_line(predictions) + "\n").encode())
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> JsonLinesSink:

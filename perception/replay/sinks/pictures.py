@@ -28,6 +28,7 @@ class PictureSink:
         self._seen = self._drawn = 0
 
     def write(self, frame: Frame, predictions: Predictions) -> None:
+        """Draw the frame if it is one of the chosen."""
         number, self._seen = self._seen, self._seen + 1
         if number % self.every or self._drawn == self.count:
             return

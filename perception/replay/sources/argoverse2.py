@@ -40,12 +40,14 @@ class Argoverse2LogSource(FrameSource):
 
     @classmethod
     def can_read(cls, path: str) -> bool:
+        """A log's folder with sensors/lidar."""
         return (Path(path) / "sensors" / "lidar").is_dir()
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def pending(self) -> Iterator[PendingFrame]:
+        """Its sweeps, oldest first."""
         for index in range(len(self.dataset)):
             lidar = self.dataset.record(index).lidar
             pose = pose_from_row(lidar.global_from_ego)

@@ -39,11 +39,13 @@ class KittiObjectSource(FrameSource):
 
     @classmethod
     def can_read(cls, path: str) -> bool:
+        """A folder with training/velodyne or testing/velodyne."""
         return any((Path(path) / part / "velodyne").is_dir() for part in ("training", "testing"))
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def pending(self) -> Iterator[PendingFrame]:
+        """Its frames by name; they are of many drives."""
         for index, token in enumerate(self.dataset.frame_tokens):
             yield PendingFrame(frame_time(token), partial(self.dataset.load, index))

@@ -31,12 +31,14 @@ class KittiRawSource(FrameSource):
 
     @classmethod
     def can_read(cls, path: str) -> bool:
+        """A drive's folder with velodyne_points."""
         return (Path(path) / "velodyne_points").is_dir()
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def pending(self) -> Iterator[PendingFrame]:
+        """Its sweeps, oldest first."""
         poses = self.dataset.global_from_ego
         for index, timestamp_ns in enumerate(self.dataset.timestamps):
             yield PendingFrame(timestamp_ns, partial(self.dataset.load, index), poses[index] if poses else None)

@@ -67,12 +67,14 @@ class McapSource(FrameSource):
 
     @classmethod
     def can_read(cls, path: str) -> bool:
+        """A file by its suffix."""
         return Path(path).is_file() and Path(path).suffix.lower() == ".mcap"
 
     def __len__(self) -> int:
         return self._count
 
     def pending(self) -> Iterator[PendingFrame]:
+        """A frame for every message of the point cloud topic."""
         stream = FoxgloveStream(str(self.path), self.base_frame, self.ego_height)
         for schema, topic, log_time, message in self._messages():
             if schema == CLOUD:

@@ -47,12 +47,14 @@ class NuScenesScene(FrameSource):
 
     @classmethod
     def can_read(cls, path: str) -> bool:
+        """A root with tables, or one of its scenes."""
         return bool(_versions(_split_path(path)[0]))
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def pending(self) -> Iterator[PendingFrame]:
+        """The sweeps of the scene, or its keyframes, oldest first."""
         return iter(self._frames)
 
     def _keyframes(self) -> list[PendingFrame]:

@@ -41,12 +41,14 @@ class PointCloudFolderSource(FrameSource):
 
     @classmethod
     def can_read(cls, path: str) -> bool:
+        """A folder with files of a known suffix."""
         return bool(_suffixes(Path(path)) & frozenset(SUFFIXES))
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def pending(self) -> Iterator[PendingFrame]:
+        """Its files by name, a tenth of a second apart unless their names are times."""
         for index, timestamp_ns in enumerate(self.dataset.timestamps):
             yield PendingFrame(timestamp_ns, partial(self.dataset.load, index))
 

@@ -80,6 +80,7 @@ class FeedForward(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
         return self.fc2(F.gelu(self.fc1(tokens)))
 
 
