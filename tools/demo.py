@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CONFIG = "configs/flatformer/flatformer_synthetic.py"
-TRAIN_SCENES, VAL_SCENES = 20, 4
+TRAIN_SCENES, VAL_SCENES = 24, 4
 REPLAY_SCENE = "scene-0003"                                # the first of the validation scenes
 
 

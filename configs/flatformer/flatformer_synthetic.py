@@ -3,7 +3,7 @@
 _base_ = ["../_base_/datasets/synthetic.py", "../_base_/default_runtime.py"]
 
 plugins = ["flatformer"]
-max_iters = 1100
+max_iters = 1400
 point_range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 voxel_size = (0.4, 0.4, 8.0)
 grid = (256, 256)
@@ -32,12 +32,12 @@ model = dict(
         shared_channels=32,
         head_channels=32,
         coder=dict(
-            type="CenterCoder", voxel_size=voxel_size, point_range=point_range, out_size_factor=2, max_num=500,
-            score_threshold=0.05, post_center_range=(-61.2, -61.2, -10, 61.2, 61.2, 10),
+            type="CenterCoder", voxel_size=voxel_size, point_range=point_range, out_size_factor=2, max_num=1000,
+            score_threshold=0.03, post_center_range=(-61.2, -61.2, -10, 61.2, 61.2, 10),
         ),
         # fifty of each class: the official score takes at most 500 boxes a frame
         nms=dict(
-            type="RotateNMS", threshold=(0.2,) * 10, pre_max=(200,) * 10, post_max=(50,) * 10, score_threshold=0.05
+            type="RotateNMS", threshold=(0.2,) * 10, pre_max=(300,) * 10, post_max=(50,) * 10, score_threshold=0.03
         ),
         loss_box=dict(type="L1BoxLoss", loss_weight=0.5, code_weights=(1.0,) * 8 + (0.2, 0.2)),
         loss_axis=dict(type="L1BoxLoss", loss_weight=0.5),
