@@ -130,16 +130,13 @@ class Boxes3D:
         return (local.abs() <= self.sizes[:, None] / 2).all(dim=-1)
 
     def points_inside(self, points: Tensor) -> list[Tensor]:
-        """For each box the rows of ``points`` (N, 3) in or on it, ascending (P_k,) int64; as `contains`, but the work
-        grows with the points near each box instead of all of them."""
-        x = torch.where(points[:, 0].isnan(), torch.inf, points[:, 0])
-        along_x, order = x.sort()                                                      # (N,)
+        """For each box the rows of ``points`` (N, 3) in or on it, ascending (P_k,) int64; as `contains`, but only the
+        points near a box are turned into its axes."""
+        x = points[:, 0].contiguous()
         reach = self.sizes[:, :2].norm(dim=1) / 2 * 1.001 + 1e-3                       # (K,) beyond the corners
-        first = torch.searchsorted(along_x, (self.centers[:, 0] - reach).to(along_x.dtype)).tolist()
-        last = torch.searchsorted(along_x, (self.centers[:, 0] + reach).to(along_x.dtype), right=True).tolist()
         inside = []
-        for box, begin, end in zip(range(len(self)), first, last, strict=True):
-            rows = order[begin:end].sort().values
+        for box, (center, half) in enumerate(zip(self.centers[:, 0].tolist(), reach.tolist(), strict=True)):
+            rows = ((x - center).abs() <= half).nonzero()[:, 0]
             inside.append(rows[self[box]._contains(points[rows])[0]])
         return inside
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -82,6 +83,17 @@ def test_a_keyframe_comes_with_its_six_pictures_and_boxes(shared_data: Path):
     assert len(frame.cameras) == 6
     assert frame.annotations is not None
     assert len(frame.annotations) == 69
+
+
+def test_a_camera_whose_pictures_are_missing_is_left_out_with_a_warning(
+    shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    root = shutil.copytree(shared_data / "nuscenes/devkit_root", tmp_path / "root", copy_function=os.symlink)
+    for path in (root / "samples/CAM_FRONT").iterdir():
+        path.unlink()
+    [frame] = open_source(root, keyframes=True)
+    assert len(frame.cameras) == 5
+    assert "the pictures of CAM_FRONT have no file and are left out" in caplog.text
 
 
 def test_a_raw_drive_without_calibration_plays_without_pictures(shared_data: Path, tmp_path: Path):

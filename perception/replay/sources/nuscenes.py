@@ -136,6 +136,9 @@ def _open_scene(root: Path, version: str, scene: str, num_sweeps: int) -> NuScen
             progress=lambda scenes: [entry for entry in scenes if entry["name"] == scene],
         )
         dataset = NuScenesDataset(root, version=version, split="all", index=index, num_sweeps=num_sweeps)
-        cameras = [camera for camera in dataset.record(0).cameras if (root / camera.path).is_file()]
-        names = [name for name in CAMERAS if name in {camera.name for camera in cameras}]
+        present = {camera.name: (root / camera.path).is_file() for camera in dataset.record(0).cameras}
+        names = [name for name in CAMERAS if present.get(name)]
+        if names and len(names) < len(present):
+            absent = ", ".join(name for name, is_there in present.items() if not is_there)
+            logger.warning("%s: the pictures of %s have no file and are left out", scene, absent)
         return NuScenesDataset(root, version=version, split="all", index=index, num_sweeps=num_sweeps, cameras=names)
