@@ -14,6 +14,7 @@ from pathlib import Path
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line asks for; exits with status 2 if it makes no sense."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plugin", help="name of the architecture's plugin, as tools/list.py shows it")
     parser.add_argument("source", type=Path, help="official checkpoint (.pth or .safetensors)")
@@ -22,6 +23,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool; gives the exit status of the process."""
     args = parse_args(argv)
     from perception.engine.convert import convert_checkpoint
 

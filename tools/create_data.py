@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line asks for; exits with status 2 if it makes no sense."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_synthetic(commands)
@@ -33,6 +34,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def add_synthetic(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Options of ``synthetic``."""
     parser = commands.add_parser(
         "synthetic", help="ray-cast a procedural city and write it as a nuScenes data root",
         description="Ray-cast a procedural city and write it as a nuScenes v1.0 data root (tables, sweeps, images, "
@@ -57,6 +59,7 @@ def add_synthetic(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def add_preparation(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The commands ``index`` and ``objects``."""
     from perception.datasets.commands import add_index_arguments, add_objects_arguments, make_index, make_objects
 
     index = commands.add_parser("index", help="list the frames of a split in a Parquet file, which loaders read",
@@ -130,6 +133,7 @@ def show_progress(start: float) -> Progress:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool; gives the exit status of the process."""
     args = parse_args(argv)
     return int(args.run(args))
 

@@ -25,6 +25,7 @@ REPLAY_SCENE = "scene-0003"                                # the first of the va
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line asks for; exits with status 2 if it makes no sense."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("work_dirs/demo"), help="folder for everything (%(default)s)")
     parser.add_argument("--train-scenes", type=int, default=TRAIN_SCENES, help="drives to train on (%(default)s)")
@@ -55,6 +56,7 @@ class Steps:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool; gives the exit status of the process."""
     args = parse_args(argv)
     from perception.engine.checkpoint import latest_checkpoint
 

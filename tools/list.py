@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]             # config paths in a PLUGI
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line asks for; exits with status 2 if it makes no sense."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", action="store_true", help="count the parameters of each config's model")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write what is printed as JSON")
@@ -30,6 +31,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool; gives the exit status of the process."""
     args = parse_args(argv)
     from perception.atomic_write import write_json
     from perception.registry import plugin_modules

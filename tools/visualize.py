@@ -31,6 +31,7 @@ NUM_SWEEPS = 10                                            # past frames offered
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line asks for; exits with status 2 if it makes no sense."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_source_arguments(parser)
     parser.add_argument("--config", type=Path, help="config of a model to run over the frames")
@@ -59,6 +60,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool; gives the exit status of the process."""
     args = parse_args(argv)
     source = source_from(args)
     predict, drawn = predictor(args), chosen_frames(source, args.frames)
