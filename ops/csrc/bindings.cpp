@@ -3,16 +3,21 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
 
 #include <array>
+#include <optional>
 
 #include "cpu/bev_scatter.hpp"
+#include "cpu/group_attention.hpp"
+#include "cpu/instruction_set.hpp"
 #include "cpu/segment_reduce.hpp"
 #include "cpu/voxelize.hpp"
 #include "cpu/window_partition.hpp"
 
 namespace nb = nanobind;
 namespace cpu = perception::cpu;
+using namespace nb::literals;
 
 template <>
 struct nb::detail::dtype_traits<perception::Bfloat16> {
@@ -94,11 +99,43 @@ static void bev_gather(BevMap<const T> map, CpuArray<const int32_t, 2> coords, C
     cpu::bev_gather(map.data(), rows, static_cast<int64_t>(map.shape(1)), strides_of(map), out.data(), threads);
 }
 
+using Slots = CpuArray<const int64_t, 1>;
+using Mask = std::optional<CpuArray<const bool, 1>>;
+
+static cpu::Groups groups_of(const Slots& slots, const Slots& back, const Mask& valid, int64_t size) {
+    return {slots.data(), back.data(), valid ? valid->data() : nullptr,
+            static_cast<int64_t>(slots.shape(0)) / size, size, static_cast<int64_t>(back.shape(0))};
+}
+
+static cpu::Heads heads_of(size_t channels, int64_t heads) { return {heads, static_cast<int64_t>(channels) / heads}; }
+
+template <typename T>
+static void group_attention(CpuArray<const T, 2> qk, CpuArray<const T, 2> v, Slots slots, Slots back, Mask valid,
+                            int64_t size, int64_t heads, CpuArray<T, 2> out, int threads) {
+    const cpu::Groups groups = groups_of(slots, back, valid, size);
+    nb::gil_scoped_release unlocked;
+    cpu::group_attention(qk.data(), v.data(), groups, heads_of(v.shape(1), heads), out.data(), threads);
+}
+
+template <typename T>
+static void group_attention_backward(CpuArray<const T, 2> grad, CpuArray<const T, 2> qk, CpuArray<const T, 2> v,
+                                     Slots slots, Slots back, Mask valid, int64_t size, int64_t heads,
+                                     CpuArray<T, 2> grad_qk, CpuArray<T, 2> grad_v, int threads) {
+    const cpu::Groups groups = groups_of(slots, back, valid, size);
+    nb::gil_scoped_release unlocked;
+    cpu::group_attention_backward(grad.data(), qk.data(), v.data(), groups, heads_of(v.shape(1), heads),
+                                  grad_qk.data(), grad_v.data(), threads);
+}
+
 template <typename T>
 static void define_floating(nb::module_& m) {
     m.def("segment_max", &segment_max<T>);
     m.def("segment_max_backward", &segment_max_backward<T>);
     m.def("segment_sum", &segment_sum<T>);
+    m.def("group_attention", &group_attention<T>, "qk"_a, "v"_a, "slots"_a, "back"_a, "valid"_a.none(), "size"_a,
+          "heads"_a, "out"_a, "threads"_a);
+    m.def("group_attention_backward", &group_attention_backward<T>, "grad"_a, "qk"_a, "v"_a, "slots"_a, "back"_a,
+          "valid"_a.none(), "size"_a, "heads"_a, "grad_qk"_a, "grad_v"_a, "threads"_a);
     m.def("bev_scatter", &bev_scatter<T>);
     m.def("bev_gather", &bev_gather<T>);
 }
@@ -107,6 +144,12 @@ NB_MODULE(_native, m) {
     m.doc() = "Native kernels of perception_ops; call them through the torch ops.";
     m.def("window_partition", &window_partition);
     m.def("voxelize", &voxelize);
+    m.def("mistake_in_groups", [](Slots slots, Slots back, int64_t size) {
+        return cpu::mistake_in(groups_of(slots, back, std::nullopt, size));
+    });
+    m.def("limit_instruction_set", [](int most) {
+        return static_cast<int>(cpu::limit_instruction_set(static_cast<cpu::InstructionSet>(most)));
+    });
     define_floating<float>(m);
     define_floating<perception::Bfloat16>(m);
 }

@@ -6,6 +6,7 @@
 from .bev_scatter import bev_scatter
 from .circle_nms import circle_nms
 from .dispatch import native_available, native_kernels
+from .group_attention import group_attention
 from .points_in_boxes import points_in_boxes
 from .rotated_iou import rotated_iou_bev, rotated_iou_bev_aligned
 from .rotated_nms import rotated_nms
@@ -17,6 +18,7 @@ __all__ = [
     "WindowPartition",
     "bev_scatter",
     "circle_nms",
+    "group_attention",
     "native_available",
     "native_kernels",
     "points_in_boxes",

@@ -33,6 +33,11 @@ def native_kernels() -> tuple[str, ...]:
     return tuple(sorted(_attached))
 
 
+def is_native(name: str, device: torch.device) -> bool:
+    """Whether a compiled kernel serves the op ``name`` for tensors on ``device``."""
+    return device.type == "cpu" and name in _attached
+
+
 def attach_native(op: CustomOpDef, name: str, kernel: Callable[..., object]) -> None:
     """Make ``kernel`` serve the CPU tensors of ``op``, if the compiled kernels are in use.
 

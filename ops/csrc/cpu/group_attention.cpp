@@ -1,0 +1,103 @@
+#include "cpu/group_attention.hpp"
+
+#include <algorithm>
+#include <new>
+#include <vector>
+
+#include "cpu/group_attention_kernel.hpp"
+#include "cpu/instruction_set.hpp"
+
+namespace perception::cpu {
+namespace {
+
+// Memory of one thread, aligned to the widest vector.
+class Space {
+   public:
+    explicit Space(int64_t floats)
+        : floats_(static_cast<float*>(::operator new(static_cast<size_t>(floats) * sizeof(float), alignment))) {}
+    ~Space() { ::operator delete(floats_, alignment); }
+    Space(const Space&) = delete;
+    Space& operator=(const Space&) = delete;
+    float* get() const { return floats_; }
+
+   private:
+    static constexpr std::align_val_t alignment{64};
+    float* floats_;
+};
+
+const AttentionKernels<float>& kernels_for(const float*) { return PERCEPTION_KERNELS(attention_float); }
+const AttentionKernels<Bfloat16>& kernels_for(const Bfloat16*) { return PERCEPTION_KERNELS(attention_bfloat16); }
+
+// Adds the shares of all copies to their tokens.
+template <typename T>
+void add_copies(const Groups& of, int64_t channels, const std::vector<float>& copies, T* grad_qk, T* grad_v) {
+    const float* share = copies.data();
+    for (int64_t p = 0; p < of.groups * of.size; ++p) {
+        const int64_t token = of.slots[p];
+        if (of.back[token] == p) continue;
+        T* to_k = grad_qk + token * 2 * channels + channels;
+        T* to_v = grad_v + token * channels;
+        for (int64_t c = 0; c < channels; ++c) {
+            narrow(widen(to_k[c]) + share[c], to_k[c]);
+            narrow(widen(to_v[c]) + share[channels + c], to_v[c]);
+        }
+        share += 2 * channels;
+    }
+}
+
+}  // namespace
+
+template <typename T>
+void group_attention(const T* qk, const T* v, const Groups& of, Heads heads, T* out,
+                     [[maybe_unused]] int threads) {
+    const AttentionKernels<T>& kernels = kernels_for(v);
+    const AttentionInput<T> in{qk, v, of, heads};
+#pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
+    {
+        const Space space(kernels.forward_floats(of.size, heads.width));
+#pragma omp for schedule(dynamic)
+        for (int64_t g = 0; g < of.groups; ++g) kernels.forward(in, g, out, space.get());
+    }
+}
+
+template <typename T>
+void group_attention_backward(const T* grad, const T* qk, const T* v, const Groups& of, Heads heads,
+                              T* grad_qk, T* grad_v, [[maybe_unused]] int threads) {
+    const AttentionKernels<T>& kernels = kernels_for(v);
+    const AttentionInput<T> in{qk, v, of, heads};
+    const int64_t channels = heads.number * heads.width;
+    std::vector<int64_t> first_copy(static_cast<size_t>(of.groups) + 1);  // copies before each group
+    for (int64_t g = 0; g < of.groups; ++g) {
+        first_copy[g + 1] = first_copy[g];
+        for (int64_t p = g * of.size; p < (g + 1) * of.size; ++p) first_copy[g + 1] += of.back[of.slots[p]] != p;
+    }
+    std::vector<float> copies(static_cast<size_t>(first_copy.back() * 2 * channels));
+#pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
+    {
+        const Space space(kernels.backward_floats(of.size, heads.width));
+#pragma omp for schedule(dynamic)
+        for (int64_t g = 0; g < of.groups; ++g) {
+            float* shares = copies.data() + first_copy[g] * 2 * channels;
+            kernels.backward(in, {grad, grad_qk, grad_v, shares}, g, space.get());
+        }
+    }
+    add_copies(of, channels, copies, grad_qk, grad_v);
+}
+
+template void group_attention(const float*, const float*, const Groups&, Heads, float*, int);
+template void group_attention(const Bfloat16*, const Bfloat16*, const Groups&, Heads, Bfloat16*, int);
+template void group_attention_backward(const float*, const float*, const float*, const Groups&, Heads, float*, float*,
+                                       int);
+template void group_attention_backward(const Bfloat16*, const Bfloat16*, const Bfloat16*, const Groups&, Heads,
+                                       Bfloat16*, Bfloat16*, int);
+
+const char* mistake_in(const Groups& of) {
+    for (int64_t p = 0; p < of.groups * of.size; ++p)
+        if (of.slots[p] < 0 || of.slots[p] >= of.tokens) return "slots must lie in [0, N)";
+    for (int64_t i = 0; i < of.tokens; ++i)
+        if (of.back[i] < 0 || of.back[i] >= of.groups * of.size || of.slots[of.back[i]] != i)
+            return "back must name a slot of its own token";
+    return nullptr;
+}
+
+}  // namespace perception::cpu

@@ -1,0 +1,173 @@
+"""group_attention: multi-head attention within equal-sized groups of tokens, read and written in token order.
+
+FlatFormer (Liu et al., CVPR 2023), section 3.2. The gather into groups and the way back are part of the kernel, so that
+nothing of the shape (groups, size, C) is ever written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .checks import FLOATING, check_positive, check_range, check_tensor
+from .dispatch import NATIVE, NATIVE_FLOATING, attach_native, is_native
+
+
+def group_attention(
+    qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None = None, *, group_size: int, num_heads: int
+) -> Tensor:
+    """Exact softmax attention among the slots of each group, differentiable in ``qk`` and ``v``.
+
+    Args:
+        qk: (N, 2C) queries, then keys, any floating dtype.
+        v: (N, C) values, likewise.
+        slots: (P,) int64 token of each slot, P a multiple of ``group_size``; a token may have several slots.
+        back: (N,) int64, the slot whose query gives a token's output; its other slots are keys only.
+        valid: (P,) bool, False where a slot must not be looked at; None looks at all.
+        group_size: slots of a group.
+        num_heads: heads; divides C.
+
+    Returns:
+        (N, C); 0 where a group has no valid slot. Sums of half precision run in float32.
+
+    Raises:
+        ValueError: wrong shapes or dtypes, an index out of range, a size that does not divide.
+    """
+    check_positive(group_size=group_size, num_heads=num_heads)
+    check_tensor("v", v, ("N", "C"), FLOATING)
+    check_tensor("qk", qk, (v.shape[0], 2 * v.shape[1]), (v.dtype,))
+    check_tensor("slots", slots, ("P",), (torch.int64,))
+    check_tensor("back", back, (v.shape[0],), (torch.int64,))
+    if valid is not None:
+        check_tensor("valid", valid, (slots.shape[0],), (torch.bool,))
+    if v.shape[1] % num_heads:
+        raise ValueError(f"v must have channels that num_heads ({num_heads}) divides, got {v.shape[1]}")
+    if slots.shape[0] % group_size:
+        raise ValueError(f"slots must have a length that group_size ({group_size}) divides, got {slots.shape[0]}")
+    arguments = (qk, v, slots, back, valid, group_size, num_heads)
+    if is_native("group_attention", v.device):
+        return torch.ops.perception.group_attention(*arguments)
+    return group_attention_reference(*arguments)               # torch knows its gradient, and has fast kernels on a GPU
+
+
+def group_attention_reference(
+    qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None, group_size: int, num_heads: int
+) -> Tensor:
+    """The same with torch's own attention on gathered groups."""
+    _check_indices(slots, back, v.shape[0])
+    q, k, value = _in_groups(qk, v, slots, group_size, num_heads)                           # (G, heads, S, D) each
+    mixed = F.scaled_dot_product_attention(q, k, value, attn_mask=_key_mask(valid, group_size))
+    if valid is not None:
+        mixed = mixed.masked_fill(~_key_mask(valid, group_size).any(3, keepdim=True), 0.0)
+    return mixed.transpose(1, 2).reshape(slots.shape[0], v.shape[1]).index_select(0, back)
+
+
+def group_attention_backward_reference(
+    grad: Tensor, qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None, group_size: int,
+    num_heads: int,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of qk and v, (N, 2C) and (N, C), in tensor algebra."""
+    dtype, (N, C) = torch.promote_types(v.dtype, torch.float32), v.shape
+    q, k, value = (part.to(dtype) for part in _in_groups(qk, v, slots, group_size, num_heads))
+    is_output = back.index_select(0, slots) == torch.arange(slots.shape[0], device=slots.device)          # (P,)
+    given = grad.to(dtype).index_select(0, slots) * is_output[:, None]                                    # (P, C)
+    given = given.view(-1, group_size, num_heads, C // num_heads).transpose(1, 2)                         # as q
+    scale = q.shape[3] ** -0.5
+    logits = q @ k.transpose(2, 3) * scale                                                                # (.., S, S)
+    if valid is not None:
+        logits = logits.masked_fill(~_key_mask(valid, group_size), -torch.inf)
+    weights = logits.softmax(3).nan_to_num(0.0) if valid is not None else logits.softmax(3)
+    slopes = given @ value.transpose(2, 3)
+    slopes = weights * (slopes - (weights * slopes).sum(3, keepdim=True)) * scale
+    shares = slopes @ k, slopes.transpose(2, 3) @ q, weights.transpose(2, 3) @ given
+    rows = torch.cat([share.transpose(1, 2).reshape(-1, C) for share in shares], 1)                       # (P, 3C)
+    total = rows.new_zeros(N, 3 * C).index_add_(0, slots, rows).to(v.dtype)
+    return total[:, : 2 * C].contiguous(), total[:, 2 * C :].contiguous()
+
+
+def _in_groups(qk: Tensor, v: Tensor, slots: Tensor, group_size: int, num_heads: int) -> tuple[Tensor, ...]:
+    """q, k, v as (G, heads, S, D) each."""
+    qkv = torch.cat([qk, v], 1).index_select(0, slots)                                      # (P, 3C)
+    return qkv.view(-1, group_size, 3, num_heads, v.shape[1] // num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _key_mask(valid: Tensor | None, group_size: int) -> Tensor | None:
+    return None if valid is None else valid.view(-1, 1, 1, group_size)                      # (G, 1, 1, S)
+
+
+def _check_indices(slots: Tensor, back: Tensor, num_tokens: int) -> None:
+    if slots.device.type == "cpu" and not torch.compiler.is_compiling():
+        check_range("slots", slots, num_tokens)
+        check_range("back", back, slots.shape[0])
+
+
+def _group_attention_cpu(
+    qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None, group_size: int, num_heads: int
+) -> Tensor:
+    if v.dtype not in NATIVE_FLOATING:
+        return group_attention_reference(qk, v, slots, back, valid, group_size, num_heads)
+    assert NATIVE is not None
+    slots, back, valid = slots.contiguous(), back.contiguous(), None if valid is None else valid.contiguous()
+    mistake = NATIVE.mistake_in_groups(slots, back, group_size)
+    if mistake is not None:
+        raise ValueError(mistake)
+    out = torch.empty_like(v, memory_format=torch.contiguous_format)
+    NATIVE.group_attention(
+        qk.detach().contiguous(), v.detach().contiguous(), slots, back, valid, group_size, num_heads, out,
+        torch.get_num_threads(),
+    )
+    return out
+
+
+def _group_attention_backward_cpu(
+    grad: Tensor, qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None, group_size: int,
+    num_heads: int,
+) -> tuple[Tensor, Tensor]:
+    if v.dtype not in NATIVE_FLOATING:
+        return group_attention_backward_reference(grad, qk, v, slots, back, valid, group_size, num_heads)
+    assert NATIVE is not None
+    grad_qk, grad_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (qk, v))
+    NATIVE.group_attention_backward(
+        grad.detach().contiguous(), qk.detach().contiguous(), v.detach().contiguous(), slots.contiguous(),
+        back.contiguous(), None if valid is None else valid.contiguous(), group_size, num_heads, grad_qk, grad_v,
+        torch.get_num_threads(),
+    )
+    return grad_qk, grad_v
+
+
+_op = torch.library.custom_op("perception::group_attention", group_attention_reference, mutates_args=())
+_backward_op = torch.library.custom_op(
+    "perception::group_attention_backward", group_attention_backward_reference, mutates_args=()
+)
+attach_native(_op, "group_attention", _group_attention_cpu)
+attach_native(_backward_op, "group_attention_backward", _group_attention_backward_cpu)
+
+
+@_op.register_fake
+def _(
+    qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None, group_size: int, num_heads: int
+) -> Tensor:
+    return torch.empty_like(v, memory_format=torch.contiguous_format)
+
+
+@_backward_op.register_fake
+def _(
+    grad: Tensor, qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None, group_size: int,
+    num_heads: int,
+) -> tuple[Tensor, Tensor]:
+    return qk.new_empty(qk.shape), v.new_empty(v.shape)
+
+
+def _save(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    *tensors, ctx.group_size, ctx.num_heads = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return *_backward_op(grad, *ctx.saved_tensors, ctx.group_size, ctx.num_heads), None, None, None, None, None
+
+
+_op.register_autograd(_backward, setup_context=_save)
