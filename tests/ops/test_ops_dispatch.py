@@ -9,7 +9,8 @@ import torch
 import perception_ops
 
 KERNELS = (
-    "bev_gather", "bev_scatter", "segment_max", "segment_max_backward", "segment_sum", "voxelize", "window_partition",
+    "bev_gather", "bev_scatter", "group_attention", "group_attention_backward", "segment_max", "segment_max_backward",
+    "segment_sum", "voxelize", "window_partition",
 )
 REPORT = "import perception_ops as ops; print(ops.native_available(), ops.native_kernels())"
 

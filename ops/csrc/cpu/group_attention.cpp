@@ -1,7 +1,9 @@
 #include "cpu/group_attention.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "cpu/group_attention_kernel.hpp"
@@ -28,20 +30,25 @@ class Space {
 const AttentionKernels<float>& kernels_for(const float*) { return PERCEPTION_KERNELS(attention_float); }
 const AttentionKernels<Bfloat16>& kernels_for(const Bfloat16*) { return PERCEPTION_KERNELS(attention_bfloat16); }
 
-// Adds the shares of all copies to their tokens.
+// Adds the shares of all copies to their tokens; those of one token are summed up first, since each sum in T is rounded.
 template <typename T>
-void add_copies(const Groups& of, int64_t channels, const std::vector<float>& copies, T* grad_qk, T* grad_v) {
-    const float* share = copies.data();
+void add_copies(const Groups& of, int64_t channels, std::vector<float>& copies, T* grad_qk, T* grad_v) {
+    std::vector<std::pair<int64_t, float*>> shares;  // of each copy: its token, its 2C numbers
     for (int64_t p = 0; p < of.groups * of.size; ++p) {
         const int64_t token = of.slots[p];
-        if (of.back[token] == p) continue;
+        if (of.back[token] != p) shares.emplace_back(token, copies.data() + 2 * channels * std::ssize(shares));
+    }
+    std::stable_sort(shares.begin(), shares.end(), [](auto& a, auto& b) { return a.first < b.first; });
+    for (size_t first = 0, next = 0; first < shares.size(); first = next) {
+        auto [token, total] = shares[first];
+        for (next = first + 1; next < shares.size() && shares[next].first == token; ++next)
+            for (int64_t c = 0; c < 2 * channels; ++c) total[c] += shares[next].second[c];
         T* to_k = grad_qk + token * 2 * channels + channels;
         T* to_v = grad_v + token * channels;
         for (int64_t c = 0; c < channels; ++c) {
-            narrow(widen(to_k[c]) + share[c], to_k[c]);
-            narrow(widen(to_v[c]) + share[channels + c], to_v[c]);
+            narrow(widen(to_k[c]) + total[c], to_k[c]);
+            narrow(widen(to_v[c]) + total[channels + c], to_v[c]);
         }
-        share += 2 * channels;
     }
 }
 
@@ -54,7 +61,7 @@ void group_attention(const T* qk, const T* v, const Groups& of, Heads heads, T* 
     const AttentionInput<T> in{qk, v, of, heads};
 #pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
     {
-        const Space space(kernels.forward_floats(of.size, heads.width));
+        const Space space(kernels.forward_floats(of.size, heads));
 #pragma omp for schedule(dynamic)
         for (int64_t g = 0; g < of.groups; ++g) kernels.forward(in, g, out, space.get());
     }
@@ -74,7 +81,7 @@ void group_attention_backward(const T* grad, const T* qk, const T* v, const Grou
     std::vector<float> copies(static_cast<size_t>(first_copy.back() * 2 * channels));
 #pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
     {
-        const Space space(kernels.backward_floats(of.size, heads.width));
+        const Space space(kernels.backward_floats(of.size, heads));
 #pragma omp for schedule(dynamic)
         for (int64_t g = 0; g < of.groups; ++g) {
             float* shares = copies.data() + first_copy[g] * 2 * channels;
