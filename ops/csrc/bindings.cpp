@@ -41,14 +41,53 @@ static void window_partition(CpuArray<const int32_t, 2> coords, CpuArray<const i
     cpu::group_slots(tokens, group_size, flat2win.data(), win2flat.data(), valid.data());
 }
 
-static int64_t voxelize(CpuArray<const float, 2> xyz, CpuArray<const int64_t, 1> batch, std::array<float, 3> low,
-                        std::array<float, 3> size, std::array<int64_t, 3> cells, CpuArray<int32_t, 2> coords,
-                        CpuArray<int64_t, 1> inverse, CpuArray<int64_t, 1> counts, int threads) {
-    const perception::VoxelGrid grid{
-        {low[0], size[0], cells[0]}, {low[1], size[1], cells[1]}, {low[2], size[2], cells[2]}};
+static bool count_samples(CpuArray<const int32_t, 2> coords, int64_t nx, int64_t ny, CpuArray<int64_t, 1> counts) {
     nb::gil_scoped_release unlocked;
-    return cpu::voxelize(xyz.data(), batch.data(), static_cast<int64_t>(batch.shape(0)), grid, coords.data(),
-                         inverse.data(), counts.data(), threads);
+    return cpu::count_samples(coords.data(), static_cast<int64_t>(coords.shape(0)), {nx, 1}, {ny, 1},
+                              static_cast<int64_t>(counts.shape(0)), counts.data());
+}
+
+using Xyz = CpuArray<const float, 2>;
+using Indices = CpuArray<const int64_t, 1>;
+
+static perception::VoxelGrid grid_of(std::array<float, 3> low, std::array<float, 3> size, std::array<int64_t, 3> cells) {
+    return {{low[0], size[0], cells[0]}, {low[1], size[1], cells[1]}, {low[2], size[2], cells[2]}};
+}
+
+static cpu::Points points_of(const Xyz& xyz, const Indices& batch) {
+    return {xyz.data(), batch.data(), static_cast<int64_t>(batch.shape(0))};
+}
+
+static int64_t count_point_samples(Xyz xyz, Indices batch, int threads) {
+    const cpu::Points points = points_of(xyz, batch);
+    nb::gil_scoped_release unlocked;
+    return cpu::count_samples(points, threads);
+}
+
+static int64_t mark_cells(Xyz xyz, Indices batch, std::array<float, 3> low, std::array<float, 3> size,
+                          std::array<int64_t, 3> cells, CpuArray<int64_t, 1> bits, CpuArray<int32_t, 1> ranks,
+                          CpuArray<int64_t, 1> inverse, int threads) {
+    const cpu::Points points = points_of(xyz, batch);
+    nb::gil_scoped_release unlocked;
+    return cpu::mark_cells(points, grid_of(low, size, cells), static_cast<int64_t>(bits.shape(0)),
+                           reinterpret_cast<uint64_t*>(bits.data()), ranks.data(), inverse.data(), threads);
+}
+
+static void list_cells(std::array<int64_t, 3> cells, Indices bits, CpuArray<const int32_t, 1> ranks,
+                       CpuArray<int32_t, 2> coords, CpuArray<int64_t, 1> inverse, CpuArray<int64_t, 1> counts,
+                       int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::list_cells(grid_of({}, {}, cells), static_cast<int64_t>(inverse.shape(0)),
+                    static_cast<int64_t>(bits.shape(0)), reinterpret_cast<const uint64_t*>(bits.data()), ranks.data(),
+                    static_cast<int64_t>(counts.shape(0)), coords.data(), inverse.data(), counts.data(), threads);
+}
+
+static int64_t sort_cells(Xyz xyz, Indices batch, std::array<float, 3> low, std::array<float, 3> size,
+                          std::array<int64_t, 3> cells, CpuArray<int32_t, 2> coords, CpuArray<int64_t, 1> inverse,
+                          CpuArray<int64_t, 1> counts, int threads) {
+    const cpu::Points points = points_of(xyz, batch);
+    nb::gil_scoped_release unlocked;
+    return cpu::sort_cells(points, grid_of(low, size, cells), coords.data(), inverse.data(), counts.data(), threads);
 }
 
 template <typename Table>
@@ -142,8 +181,12 @@ static void define_floating(nb::module_& m) {
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of perception_ops; call them through the torch ops.";
+    m.def("count_samples", &count_samples);
     m.def("window_partition", &window_partition);
-    m.def("voxelize", &voxelize);
+    m.def("count_point_samples", &count_point_samples);
+    m.def("mark_cells", &mark_cells);
+    m.def("list_cells", &list_cells);
+    m.def("sort_cells", &sort_cells);
     m.def("mistake_in_groups", [](Slots slots, Slots back, int64_t size) {
         return cpu::mistake_in(groups_of(slots, back, std::nullopt, size));
     });

@@ -37,6 +37,13 @@ def check_positive(**sizes: int) -> None:
             raise ValueError(f"{name} must be at least 1, got {size}")
 
 
+def check_fits_int32(**sizes: int) -> None:
+    """Refuse integer arguments above 2^31 - 1, by name: cells are int32."""
+    for name, size in sizes.items():
+        if size >= 2**31:
+            raise ValueError(f"{name} must be below 2^31, got {size}")
+
+
 def check_finite(name: str, tensor: Tensor) -> None:
     """Refuse NaN and infinity; reads the values, so it belongs inside an op."""
     finite = torch.isfinite(tensor)

@@ -10,6 +10,9 @@ from torch import Tensor
 from .checks import check_finite, check_positive, check_tensor
 from .dispatch import NATIVE, attach_native
 
+_MAX_CELLS = 2**24                                 # along an axis: float32 counts exactly up to there
+_WORDS_PER_POINT, _FEW_WORDS = 8, 1 << 16          # grids with more words of 64 cells than this are sorted, not marked
+
 
 def voxelize(
     xyz: Tensor, batch: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
@@ -40,6 +43,8 @@ def voxelize(
     if min(voxel_size) <= 0:
         raise ValueError(f"voxel_size must be positive, got {tuple(voxel_size)}")
     check_positive(nx=grid[0], ny=grid[1], nz=grid[2])
+    if max(grid) > _MAX_CELLS:
+        raise ValueError(f"grid must have at most 2^24 cells an axis, got {tuple(grid)}")
     return torch.ops.perception.voxelize(
         xyz, batch, [float(v) for v in voxel_size], [float(v) for v in point_range], list(grid)
     )
@@ -53,6 +58,7 @@ def voxelize_reference(
     nx, ny, nz = grid
     cell = ((xyz - xyz.new_tensor(point_range[:3])) / xyz.new_tensor(voxel_size)).floor()
     cell = cell.clamp(min=0).minimum(xyz.new_tensor([nx - 1, ny - 1, nz - 1])).long()       # (N, 3) x, y, z
+    _num_cells(int(batch.max()) + 1 if len(batch) else 0, grid)
     key = ((batch * nz + cell[:, 2]) * ny + cell[:, 1]) * nx + cell[:, 0]
     key, inverse, counts = key.unique(sorted=True, return_inverse=True, return_counts=True)
     coords = [key // (nx * ny * nz), key // (nx * ny) % nz, key // nx % ny, key % nx]
@@ -69,15 +75,30 @@ def _voxelize_cpu(
     xyz: Tensor, batch: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     assert NATIVE is not None
-    xyz, batch = xyz.detach().contiguous(), batch.contiguous()
-    _check_values(xyz, batch)
-    coords = batch.new_empty(len(batch), 4, dtype=torch.int32)             # as many cells as points at most
-    inverse, counts = torch.empty_like(batch), torch.empty_like(batch)
-    cells = NATIVE.voxelize(
-        xyz, batch, tuple(point_range[:3]), tuple(voxel_size), tuple(grid), coords, inverse, counts,
-        torch.get_num_threads(),
-    )
-    return coords[:cells].clone(), inverse, counts[:cells].clone()         # clones let go of the rest of the memory
+    xyz, batch, threads = xyz.detach().contiguous(), batch.contiguous(), torch.get_num_threads()
+    samples = NATIVE.count_point_samples(xyz, batch, threads)
+    if samples < 0:
+        _check_values(xyz, batch)                                          # says what is wrong
+    low, size, cells = tuple(point_range[:3]), tuple(voxel_size), tuple(grid)
+    words = -(-_num_cells(samples, grid) // 64)
+    inverse = torch.empty_like(batch)
+    if words <= _WORDS_PER_POINT * len(batch) + _FEW_WORDS:
+        bits, ranks = batch.new_zeros(words), batch.new_empty(words, dtype=torch.int32)
+        M = NATIVE.mark_cells(xyz, batch, low, size, cells, bits, ranks, inverse, threads)
+        coords, counts = batch.new_empty(M, 4, dtype=torch.int32), batch.new_empty(M)
+        NATIVE.list_cells(cells, bits, ranks, coords, inverse, counts, threads)
+        return coords, inverse, counts
+    coords, counts = batch.new_empty(len(batch), 4, dtype=torch.int32), torch.empty_like(batch)
+    M = NATIVE.sort_cells(xyz, batch, low, size, cells, coords, inverse, counts, threads)
+    return coords[:M].clone(), inverse, counts[:M].clone()                 # clones let go of the rest of the memory
+
+
+def _num_cells(samples: int, grid: Sequence[int]) -> int:
+    """Cells of the whole batch, whose numbers are int64."""
+    number = samples * grid[0] * grid[1] * grid[2]
+    if number >= 2**63:
+        raise ValueError(f"batch and grid must give fewer than 2^63 cells, got {samples} samples of {tuple(grid)}")
+    return number
 
 
 _op = torch.library.custom_op("perception::voxelize", voxelize_reference, mutates_args=())

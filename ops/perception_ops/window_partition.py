@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_positive, check_range, check_tensor
+from .checks import check_fits_int32, check_positive, check_range, check_tensor
 from .dispatch import NATIVE, attach_native
 
 
@@ -55,6 +55,11 @@ def window_partition(
     if len(grid) != 2 or len(window) != 2:
         raise ValueError(f"grid and window must be two sizes (x, y), got {tuple(grid)} and {tuple(window)}")
     check_positive(batch_size=batch_size, nx=grid[0], ny=grid[1], wx=window[0], wy=window[1], group_size=group_size)
+    check_fits_int32(nx=grid[0], ny=grid[1], wx=window[0], wy=window[1])
+    if batch_size * 8 * (grid[0] + 2 * window[0]) * (grid[1] + 2 * window[1]) >= 2**63:
+        raise ValueError(
+            f"batch_size, grid and window must give sort keys below 2^63, got {batch_size}, {tuple(grid)}, {tuple(window)}"
+        )
     return WindowPartition(
         *torch.ops.perception.window_partition(coords, batch_size, list(grid), list(window), group_size)
     )
@@ -130,12 +135,14 @@ def _window_partition_cpu(
     coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     assert NATIVE is not None
-    counts = _sample_counts(coords, batch_size, grid)
+    coords, counts = coords.contiguous(), coords.new_empty(batch_size, dtype=torch.int64)
+    if not NATIVE.count_samples(coords, *grid, counts):
+        _sample_counts(coords, batch_size, grid)                                           # says what is wrong
     num_slots = int((-(-counts // group_size) * group_size).sum())
     orders, win2flat = counts.new_empty(4, len(coords)), counts.new_empty(len(coords))
     flat2win, valid = counts.new_empty(num_slots), counts.new_empty(num_slots, dtype=torch.bool)
     NATIVE.window_partition(
-        coords.contiguous(), counts, *grid, *window, group_size, orders, flat2win, win2flat, valid,
+        coords, counts, *grid, *window, group_size, orders, flat2win, win2flat, valid,
         torch.get_num_threads(),
     )
     return orders, flat2win, win2flat, valid

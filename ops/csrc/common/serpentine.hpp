@@ -15,17 +15,37 @@ struct Axis {
 // Windows that a shift by window / 2 can touch at most: one more than the unshifted grid holds.
 PERCEPTION_HD inline int64_t windows_along(Axis axis) { return (axis.cells + axis.window - 1) / axis.window + 1; }
 
-PERCEPTION_HD inline int64_t alternate(int64_t parity_of, int64_t value) { return parity_of % 2 == 0 ? value : -value; }
+// `value`, or -value where `parity_of` is odd; no branch, since no processor could foresee it.
+PERCEPTION_HD inline int64_t alternate(int64_t parity_of, int64_t value) { return (1 - 2 * (parity_of & 1)) * value; }
 
-// Key of a cell: windows advance along `minor` first, then along `major`; cells likewise within a window.
-// Distinct cells of the grid have distinct keys, all >= 0.
-PERCEPTION_HD inline uint64_t serpentine_key(int64_t minor, Axis minor_axis, int64_t major, Axis major_axis) {
-    const int64_t minor_window = minor / minor_axis.window, minor_cell = minor % minor_axis.window;
-    const int64_t major_window = major / major_axis.window, major_cell = major % major_axis.window;
-    const int64_t block = 4 * minor_axis.window * major_axis.window;
-    const int64_t window = 2 * windows_along(minor_axis) * major_window + alternate(major_window, minor_window);
-    const int64_t cell = 2 * major_axis.window * minor_cell + alternate(minor_cell, major_cell);
-    return static_cast<uint64_t>(window * block + alternate(major_window, cell));
+// The half keeps the product away from whole numbers, so that its rounding cannot matter for coordinates below 2^32; a
+// division of integers would take several times as long.
+PERCEPTION_HD inline int64_t window_of(int64_t coordinate, double per_window) {
+    return static_cast<int64_t>((static_cast<double>(coordinate) + 0.5) * per_window);
 }
+
+// Windows advance along the minor axis first, then along the major one; cells likewise within a window.
+class Serpentine {
+   public:
+    PERCEPTION_HD Serpentine(Axis minor, Axis major)
+        : minor_(minor), major_(major), per_minor_(1.0 / static_cast<double>(minor.window)),
+          per_major_(1.0 / static_cast<double>(major.window)), block_(4 * minor.window * major.window),
+          row_(2 * windows_along(minor)) {}
+
+    // Distinct cells of the grid, shifted by half a window or not, have distinct keys in [0, keys()).
+    PERCEPTION_HD uint64_t key(int64_t minor, int64_t major) const {
+        const int64_t i = window_of(minor, per_minor_), u = minor - i * minor_.window;
+        const int64_t j = window_of(major, per_major_), v = major - j * major_.window;
+        const int64_t window = row_ * j + alternate(j, i), cell = 2 * major_.window * u + alternate(u, v);
+        return static_cast<uint64_t>(window * block_ + alternate(j, cell));
+    }
+
+    PERCEPTION_HD uint64_t keys() const { return static_cast<uint64_t>(row_ * windows_along(major_) * block_); }
+
+   private:
+    Axis minor_, major_;
+    double per_minor_, per_major_;  // windows a cell
+    int64_t block_, row_;           // keys of a window; windows of a row, twice
+};
 
 }  // namespace perception

@@ -1,6 +1,7 @@
 #include "cpu/window_partition.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "cpu/radix_sort.hpp"
@@ -8,35 +9,74 @@
 namespace perception::cpu {
 namespace {
 
-// Writes the rows [start, start + count) to `out` in key order; order 0..3 = x, x_shift, y, y_shift.
-void sort_sample(const int32_t* coords, int64_t start, int64_t count, int order, Axis x, Axis y, int64_t* out) {
+constexpr int64_t few_rows = 4096;  // below this, waking the threads takes longer than the work
+
+// Rows [start, start + count) of coords (.., 4).
+struct Sample {
+    const int32_t* coords;
+    int64_t start, count;
+};
+
+// Writes the sample's rows to `out` in key order; order 0..3 = x, x_shift, y, y_shift. `pairs` and `scratch` have room
+// for count pairs each.
+template <typename Pair>
+void sort_sample(const Sample& sample, int order, Axis x, Axis y, Pair* pairs, Pair* scratch, int64_t* out) {
     const bool is_shifted = order % 2 == 1, is_along_x = order < 2;
     const int64_t shift_x = is_shifted ? x.window / 2 : 0, shift_y = is_shifted ? y.window / 2 : 0;
-    std::vector<KeyedRow> pairs(static_cast<size_t>(count));
+    const Serpentine serpentine = is_along_x ? Serpentine(x, y) : Serpentine(y, x);
     uint64_t largest = 0;
-    for (int64_t i = 0; i < count; ++i) {
-        const int32_t* cell = coords + 4 * (start + i);
+    for (int64_t i = 0; i < sample.count; ++i) {
+        const int32_t* cell = sample.coords + 4 * (sample.start + i);
         const int64_t cx = cell[3] + shift_x, cy = cell[2] + shift_y;
-        const uint64_t key = is_along_x ? serpentine_key(cx, x, cy, y) : serpentine_key(cy, y, cx, x);
-        pairs[static_cast<size_t>(i)] = {key, start + i};
+        const uint64_t key = is_along_x ? serpentine.key(cx, cy) : serpentine.key(cy, cx);
+        pairs[i] = {static_cast<decltype(Pair::key)>(key), static_cast<decltype(Pair::row)>(i)};
         largest = std::max(largest, key);
     }
-    radix_sort(pairs, largest);
-    std::transform(pairs.begin(), pairs.end(), out, [](const KeyedRow& pair) { return pair.row; });
+    const int64_t start = sample.start;
+    radix_sort(pairs, scratch, sample.count, largest,
+               [=](int64_t place, const Pair& pair) { out[place] = start + pair.row; });
+}
+
+// Pair is as small as the keys and rows allow, since the sort moves it about. A thread's memory serves all its tasks.
+template <typename Pair>
+void sort_samples(const Tokens& tokens, Axis x, Axis y, int64_t* orders, [[maybe_unused]] int threads) {
+    std::vector<int64_t> starts(static_cast<size_t>(tokens.samples) + 1, 0);
+    for (int64_t b = 0; b < tokens.samples; ++b) starts[b + 1] = starts[b] + tokens.counts[b];
+    const int64_t most = *std::max_element(tokens.counts, tokens.counts + tokens.samples);
+#pragma omp parallel num_threads(threads) if (threads > 1 && tokens.rows > few_rows)
+    {
+        const auto pairs = unwritten<Pair>(most), scratch = unwritten<Pair>(most);
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < 4 * tokens.samples; ++task) {
+            const int order = static_cast<int>(task % 4);
+            const int64_t b = task / 4;
+            sort_sample(Sample{tokens.coords, starts[b], tokens.counts[b]}, order, x, y, pairs.get(), scratch.get(),
+                        orders + order * tokens.rows + starts[b]);
+        }
+    }
 }
 
 }  // namespace
 
-void window_orders(const Tokens& tokens, Axis x, Axis y, int64_t* orders, [[maybe_unused]] int threads) {
-    std::vector<int64_t> starts(static_cast<size_t>(tokens.samples) + 1, 0);
-    for (int64_t b = 0; b < tokens.samples; ++b) starts[b + 1] = starts[b] + tokens.counts[b];
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (int64_t task = 0; task < 4 * tokens.samples; ++task) {
-        const int order = static_cast<int>(task % 4);
-        const int64_t sample = task / 4;
-        sort_sample(tokens.coords, starts[sample], tokens.counts[sample], order, x, y,
-                    orders + order * tokens.rows + starts[sample]);
+bool count_samples(const int32_t* coords, int64_t rows, Axis x, Axis y, int64_t samples, int64_t* counts) {
+    std::fill(counts, counts + samples, 0);
+    int32_t last = 0;
+    bool is_right = true;
+    for (int64_t i = 0; i < rows && is_right; ++i) {
+        const int32_t* cell = coords + 4 * i;
+        is_right = cell[0] >= last && cell[0] < samples && cell[2] >= 0 && cell[2] < y.cells && cell[3] >= 0 &&
+                   cell[3] < x.cells;
+        if (is_right) ++counts[last = cell[0]];
     }
+    return is_right;
+}
+
+void window_orders(const Tokens& tokens, Axis x, Axis y, int64_t* orders, int threads) {
+    constexpr uint64_t small = std::numeric_limits<uint32_t>::max();
+    const bool is_small = Serpentine(x, y).keys() <= small && Serpentine(y, x).keys() <= small &&
+                          static_cast<uint64_t>(tokens.rows) <= small;
+    const auto sort = is_small ? sort_samples<KeyedRow<uint32_t, uint32_t>> : sort_samples<KeyedRow<uint64_t, int64_t>>;
+    sort(tokens, x, y, orders, threads);
 }
 
 void group_slots(const Tokens& tokens, int64_t group_size, int64_t* flat2win, int64_t* win2flat, bool* valid) {
@@ -45,12 +85,13 @@ void group_slots(const Tokens& tokens, int64_t group_size, int64_t* flat2win, in
         const int64_t count = tokens.counts[b];
         const int64_t slots = (count + group_size - 1) / group_size * group_size;
         const bool is_short = count < group_size;
-        for (int64_t j = 0; j < slots; ++j) {
-            const int64_t source = j < count ? j : (is_short ? 0 : j - group_size);
-            flat2win[slot + j] = start + source;
-            valid[slot + j] = j < count || !is_short;
-            if (j < count) win2flat[start + j] = slot + j;
+        for (int64_t j = 0; j < count; ++j) {
+            flat2win[slot + j] = start + j;
+            win2flat[start + j] = slot + j;
         }
+        for (int64_t j = count; j < slots; ++j) flat2win[slot + j] = start + (is_short ? 0 : j - group_size);
+        std::fill(valid + slot, valid + slot + count, true);
+        std::fill(valid + slot + count, valid + slot + slots, !is_short);
         start += count;
         slot += slots;
     }
