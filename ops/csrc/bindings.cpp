@@ -95,12 +95,19 @@ static cpu::RowSegments row_segments(const CpuArray<const int64_t, 1>& index, co
     return {index.data(), static_cast<int64_t>(index.shape(0)), static_cast<int64_t>(by_segment.shape(0))};
 }
 
-template <typename T>
-static void segment_max(CpuArray<const T, 2> features, CpuArray<const int64_t, 1> index, CpuArray<T, 2> out,
-                        CpuArray<int32_t, 2> argmax, int threads) {
+using Counts = CpuArray<const int32_t, 1>;
+
+static bool count_rows(CpuArray<const int64_t, 1> index, CpuArray<int32_t, 1> counts) {
     nb::gil_scoped_release unlocked;
-    cpu::segment_max(features.data(), row_segments(index, out), static_cast<int64_t>(out.shape(1)), out.data(),
-                     argmax.data(), threads);
+    return cpu::count_rows(row_segments(index, counts), counts.data());
+}
+
+template <typename T>
+static void segment_max(CpuArray<const T, 2> features, CpuArray<const int64_t, 1> index, Counts counts,
+                        CpuArray<T, 2> out, std::optional<CpuArray<int32_t, 2>> argmax, int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::segment_max(features.data(), row_segments(index, out), counts.data(), static_cast<int64_t>(out.shape(1)),
+                     out.data(), argmax ? argmax->data() : nullptr, threads);
 }
 
 template <typename T>
@@ -112,11 +119,11 @@ static void segment_max_backward(CpuArray<const T, 2> grad, CpuArray<const int32
 }
 
 template <typename T>
-static void segment_sum(CpuArray<const T, 2> features, CpuArray<const int64_t, 1> index, bool is_mean,
+static void segment_sum(CpuArray<const T, 2> features, CpuArray<const int64_t, 1> index, Counts counts, bool is_mean,
                         CpuArray<T, 2> out, int threads) {
     nb::gil_scoped_release unlocked;
-    cpu::segment_sum(features.data(), row_segments(index, out), static_cast<int64_t>(out.shape(1)), is_mean,
-                     out.data(), threads);
+    cpu::segment_sum(features.data(), row_segments(index, out), counts.data(), static_cast<int64_t>(out.shape(1)),
+                     is_mean, out.data(), threads);
 }
 
 template <typename T>
@@ -168,7 +175,7 @@ static void group_attention_backward(CpuArray<const T, 2> grad, CpuArray<const T
 
 template <typename T>
 static void define_floating(nb::module_& m) {
-    m.def("segment_max", &segment_max<T>);
+    m.def("segment_max", &segment_max<T>, "features"_a, "index"_a, "counts"_a, "out"_a, "argmax"_a.none(), "threads"_a);
     m.def("segment_max_backward", &segment_max_backward<T>);
     m.def("segment_sum", &segment_sum<T>);
     m.def("group_attention", &group_attention<T>, "qk"_a, "v"_a, "slots"_a, "back"_a, "valid"_a.none(), "size"_a,
@@ -187,6 +194,7 @@ NB_MODULE(_native, m) {
     m.def("mark_cells", &mark_cells);
     m.def("list_cells", &list_cells);
     m.def("sort_cells", &sort_cells);
+    m.def("count_rows", &count_rows);
     m.def("mistake_in_groups", [](Slots slots, Slots back, int64_t size) {
         return cpu::mistake_in(groups_of(slots, back, std::nullopt, size));
     });

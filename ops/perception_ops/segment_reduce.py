@@ -35,5 +35,6 @@ def segment_reduce(
     if num_segments < 0:
         raise ValueError(f"num_segments must be >= 0, got {num_segments}")
     if reduce == "max":
-        return torch.ops.perception.segment_max(features, index, num_segments)[0]
+        needs_grad = torch.is_grad_enabled() and features.requires_grad
+        return torch.ops.perception.segment_max(features, index, num_segments, needs_grad)[0]
     return torch.ops.perception.segment_sum(features, index, num_segments, reduce == "mean")

@@ -41,10 +41,12 @@ def _segment_sum_cpu(features: Tensor, index: Tensor, num_segments: int, is_mean
     if features.dtype not in NATIVE_FLOATING:
         return segment_sum_reference(features, index, num_segments, is_mean)
     assert NATIVE is not None
-    check_range("index", index, num_segments)
+    index, counts = index.contiguous(), index.new_empty(num_segments, dtype=torch.int32)
+    if not NATIVE.count_rows(index, counts):
+        check_range("index", index, num_segments)                          # says what is wrong
     out = features.new_empty(num_segments, features.shape[1])
     rows = features.detach().contiguous()
-    NATIVE.segment_sum(rows, index.contiguous(), is_mean, out, torch.get_num_threads())
+    NATIVE.segment_sum(rows, index, counts, is_mean, out, torch.get_num_threads())
     return out
 
 
