@@ -59,9 +59,10 @@ def group_attention_reference(
     """The same with torch's own attention on gathered groups."""
     _check_indices(slots, back, v.shape[0])
     q, k, value = _in_groups(qk, v, slots, group_size, num_heads)                           # (G, heads, S, D) each
-    mixed = F.scaled_dot_product_attention(q, k, value, attn_mask=_key_mask(valid, group_size))
-    if valid is not None:
-        mixed = mixed.masked_fill(~_key_mask(valid, group_size).any(3, keepdim=True), 0.0)
+    mask = None if valid is None else valid.view(-1, 1, 1, group_size)                      # (G, 1, 1, S) keys
+    mixed = F.scaled_dot_product_attention(q, k, value, attn_mask=mask)
+    if mask is not None:
+        mixed = mixed.masked_fill(~mask.any(3, keepdim=True), 0.0)
     return mixed.transpose(1, 2).reshape(slots.shape[0], v.shape[1]).index_select(0, back)
 
 
@@ -78,7 +79,7 @@ def group_attention_backward_reference(
     scale = q.shape[3] ** -0.5
     logits = q @ k.transpose(2, 3) * scale                                                                # (.., S, S)
     if valid is not None:
-        logits = logits.masked_fill(~_key_mask(valid, group_size), -torch.inf)
+        logits = logits.masked_fill(~valid.view(-1, 1, 1, group_size), -torch.inf)
     weights = logits.softmax(3).nan_to_num(0.0) if valid is not None else logits.softmax(3)
     slopes = given @ value.transpose(2, 3)
     slopes = weights * (slopes - (weights * slopes).sum(3, keepdim=True)) * scale
@@ -92,10 +93,6 @@ def _in_groups(qk: Tensor, v: Tensor, slots: Tensor, group_size: int, num_heads:
     """q, k, v as (G, heads, S, D) each."""
     qkv = torch.cat([qk, v], 1).index_select(0, slots)                                      # (P, 3C)
     return qkv.view(-1, group_size, 3, num_heads, v.shape[1] // num_heads).permute(2, 0, 3, 1, 4).unbind(0)
-
-
-def _key_mask(valid: Tensor | None, group_size: int) -> Tensor | None:
-    return None if valid is None else valid.view(-1, 1, 1, group_size)                      # (G, 1, 1, S)
 
 
 def _check_indices(slots: Tensor, back: Tensor, num_tokens: int) -> None:

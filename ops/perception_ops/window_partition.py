@@ -58,7 +58,8 @@ def window_partition(
     check_fits_int32(nx=grid[0], ny=grid[1], wx=window[0], wy=window[1])
     if batch_size * 8 * (grid[0] + 2 * window[0]) * (grid[1] + 2 * window[1]) >= 2**63:
         raise ValueError(
-            f"batch_size, grid and window must give sort keys below 2^63, got {batch_size}, {tuple(grid)}, {tuple(window)}"
+            "batch_size, grid and window must give sort keys below 2^63, "
+            f"got {batch_size}, {tuple(grid)} and {tuple(window)}"
         )
     return WindowPartition(
         *torch.ops.perception.window_partition(coords, batch_size, list(grid), list(window), group_size)

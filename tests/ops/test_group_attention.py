@@ -67,7 +67,7 @@ def test_native_equals_the_reference_forward_and_backward(dtype, size, width, is
     if not is_masked:                              # as for a frame whose samples all fill a group
         valid = torch.ones_like(valid)
     arguments = (qk, v, slots, back, valid if is_masked else None, size, 2)
-    tolerance = dict(atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+    tolerance = {"atol": TOLERANCE[dtype], "rtol": TOLERANCE[dtype]}
     ours = torch.ops.perception.group_attention(*arguments)
     torch.testing.assert_close(ours, group_attention_reference(*arguments), **tolerance)
     grad = torch.randn(v.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
