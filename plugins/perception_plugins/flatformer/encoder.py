@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,9 @@ from perception.registry import MODELS
 from perception_ops import bev_scatter, window_partition
 
 from .attention import FeedForward, TokenGroups
+from .group_blocks import cut_into_blocks, run_block_by_block
 from .position_code import position_code
 
-_ROWS_IN_CACHE = 2048                                # that fit a cache with what they become
 ORDERS = ("x", "x_shift", "y", "y_shift")            # how the tokens of the four layers of a block are sorted
 
 
@@ -41,7 +41,8 @@ class FlatFormerLayer(nn.Module):
     def forward(self, tokens: Tensor, position: Tensor, groups: TokenGroups) -> Tensor:
         """(N, C), position code (N, C) -> (N, C)."""
         mix = getattr(self.mixer, "mix_tokens", self._mix_gathered)
-        return in_row_blocks(self._add_and_feed_forward, tokens, mix(tokens, position, groups))
+        tokens = self.norm1(tokens + mix(tokens, position, groups))
+        return self.norm2(tokens + self.ffn(tokens))
 
     def _mix_gathered(self, tokens: Tensor, position: Tensor, groups: TokenGroups) -> Tensor:
         gathered, code = (
@@ -49,19 +50,6 @@ class FlatFormerLayer(nn.Module):
         )                                                                                # (G, S, C) each
         mask = None if groups.valid is None else groups.valid.view(-1, groups.size)
         return self.mixer(gathered, code, mask).flatten(0, 1).index_select(0, groups.back)
-
-    def _add_and_feed_forward(self, tokens: Tensor, mixed: Tensor) -> Tensor:
-        tokens = self.norm1(tokens + mixed)
-        return self.norm2(tokens + self.ffn(tokens))
-
-
-def in_row_blocks(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-    """What ``function`` gives for rows (N, C), each on its own: on a CPU block by block, which stays in cache."""
-    is_whole = rows[0].device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling()
-    if is_whole or len(rows[0]) <= _ROWS_IN_CACHE:
-        return function(*rows)
-    blocks = zip(*(part.split(_ROWS_IN_CACHE) for part in rows), strict=True)
-    return torch.cat([function(*block) for block in blocks])
 
 
 class FlatFormerBlock(nn.Module):
@@ -130,6 +118,9 @@ class FlatFormer(nn.Module):
     def encode(self, features: Tensor, coords: Tensor, batch_size: int) -> Tensor:
         """(N, C) pillars -> (N, C) tokens in the same order."""
         position, orders = self.position(coords), self.orders(coords, batch_size)
+        if features.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            layers = [layer for block in self.blocks for layer in block.layers]
+            return run_block_by_block(layers, features, position, [cut_into_blocks(groups) for groups in orders])
         for block in self.blocks:
             features = block(features, position, orders)
         return features
