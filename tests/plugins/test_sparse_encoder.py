@@ -16,6 +16,8 @@ from perception.errors import MissingExtraError
 
 pytest.importorskip("spconv", reason="spconv is not installed: pip install -e '.[sparse]'")
 
+from spconv.cppconstants import CPU_ONLY_BUILD
+
 from perception_plugins.centerpoint_pillar import SparseEncoder
 
 Sites = tuple[Tensor, Tensor]                        # (B, C, z, y, x), zero where nothing is; (B, 1, z, y, x) bool
@@ -183,6 +185,20 @@ def test_bfloat16_autocast_leaves_the_map_exact():
     exact = encoder(features.float(), coords, 1)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(encoder(features.float(), coords, 1), exact)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available() or CPU_ONLY_BUILD, reason="no CUDA device, or spconv without CUDA")
+def test_map_and_gradients_on_a_gpu_equal_those_on_the_cpu():
+    features, coords = random_voxels((9, 7, 20), [60, 0, 35])
+    maps, grads = [], []
+    for device in ("cpu", "cuda"):
+        encoder = small_encoder((9, 7, 20), channels=(16, 32, 64)).float().to(device)
+        maps.append(encoder(features.float().to(device), coords.to(device), 3))
+        maps[-1].square().sum().backward()
+        grads.append([weight.grad.cpu() for weight in encoder.parameters()])
+    torch.testing.assert_close(maps[0], maps[1].cpu(), atol=1e-4, rtol=1e-4)    # float32 sums in another order
+    torch.testing.assert_close(*grads, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
