@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perception.precision import computes_in_bfloat16
 from perception.registry import MODELS
 from perception_ops import bev_scatter, window_partition
 
@@ -106,6 +107,7 @@ class FlatFormer(nn.Module):
         self.grid, self.window = (int(grid[0]), int(grid[1])), (int(window[0]), int(window[1]))
         self.group_size, self.temperature = group_size, temperature
         self.normalize_position = normalize_position
+        self._lacks_bfloat16 = not computes_in_bfloat16("cpu")
         mixer = {"type": "GroupAttention", "num_heads": num_heads} if mixer is None else mixer
         self.blocks = nn.ModuleList(
             FlatFormerBlock(channels, mixer, ffn_ratio=ffn_ratio) for _ in range(num_blocks)
@@ -116,9 +118,13 @@ class FlatFormer(nn.Module):
         return bev_scatter(self.encode(features, coords, batch_size), coords, batch_size, self.grid[1], self.grid[0])
 
     def encode(self, features: Tensor, coords: Tensor, batch_size: int) -> Tensor:
-        """(N, C) pillars -> (N, C) tokens in the same order."""
+        """(N, C) pillars -> (N, C) tokens in the same order; float32 under bfloat16 autocast on a CPU that lacks it."""
+        device = features.device.type
+        if self._lacks_bfloat16 and device == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):                                   # emulated, it is ten times slower
+                return self.encode(features.float(), coords, batch_size)
         position, orders = self.position(coords), self.orders(coords, batch_size)
-        if features.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if device == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
             layers = [layer for block in self.blocks for layer in block.layers]
             return run_block_by_block(layers, features, position, [cut_into_blocks(groups) for groups in orders])
         for block in self.blocks:
