@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from perception.engine.benchmark.rows import Row
     from perception.engine.benchmark.setting import Setting
 
+    Measure = Callable[[Setting], Iterable[Row]]
+
 ENCODER = Path("configs/flatformer/flatformer_waymo_D1_2x_3class.py")
 SCALING_SIZES = [5_000, 10_000, 20_000, 50_000, 100_000, 200_000]
 
@@ -40,26 +43,26 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    ops = _add_command(commands, "ops", "each op against its reference in plain torch", run_ops, repeats=11)
+    ops = _add_command(commands, "ops", "each op against its reference in plain torch", prepare_ops, repeats=11)
     ops.add_argument("--only", nargs="+", metavar="NAME", help="ops to time (all)")
     ops.add_argument("--sizes", nargs="+", type=_positive, metavar="N", help="points, tokens or boxes (each op's own)")
     ops.add_argument("--budget", type=_positive, default=20, metavar="SECONDS", help="for an op's size (%(default)s)")
 
-    model = _add_command(commands, "model", "latency, memory and operations by stage", run_model, repeats=30)
+    model = _add_command(commands, "model", "latency, memory and operations by stage", prepare_model, repeats=30)
     model.add_argument("config", type=Path, help="detector")
     model.add_argument("--checkpoint", type=Path, help="weights that fit the config (initial ones)")
     _add_cloud(model)
 
-    encoder = _add_command(commands, "encoder", "FlatFormer's encoder against plain torch", run_encoder, repeats=11)
+    encoder = _add_command(commands, "encoder", "FlatFormer's encoder against plain torch", prepare_encoder, repeats=11)
     encoder.add_argument("config", type=Path, nargs="?", default=ENCODER, help="detector (%(default)s)")
     encoder.add_argument("--pillars", type=_positive, default=30_000, help="tokens (%(default)s)")
 
-    scaling = _add_command(commands, "scaling", "the encoder by pillars and threads", run_scaling, repeats=5)
+    scaling = _add_command(commands, "scaling", "the encoder by pillars and threads", prepare_scaling, repeats=5)
     scaling.add_argument("config", type=Path, nargs="?", default=ENCODER, help="detector (%(default)s)")
     scaling.add_argument("--sizes", nargs="+", type=_positive, default=SCALING_SIZES, metavar="N", help="pillars")
 
-    compare = _add_command(commands, "compare", "whole predictions in turn on one cloud", run_compare, repeats=30)
-    compare.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="two or more; the first is compared to")
+    compare = _add_command(commands, "compare", "whole predictions in turn on one cloud", prepare_compare, repeats=30)
+    compare.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="two or more, compared with the first")
     _add_cloud(compare)
 
     args = parser.parse_args(argv)
@@ -70,12 +73,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _add_command(commands: Any, name: str, text: str, run: Callable[..., Iterable[Row]], repeats: int) -> Any:
+def _add_command(commands: Any, name: str, text: str, prepare: Callable[..., Measure], repeats: int) -> Any:
     parser = commands.add_parser(name, help=text, description=f"Time {text}.")
-    parser.set_defaults(run=run)
+    parser.set_defaults(prepare=prepare)
     parser.add_argument("--repeats", type=_positive, default=repeats, help="rounds of calls in turn (%(default)s)")
     parser.add_argument("--threads", type=_positive, help="threads of torch (all cores)")
-    parser.add_argument("--dtype", nargs="+", choices=("float32", "bfloat16"), help="one or both (float32)")
+    parser.add_argument(
+        "--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16"), help="one or both (float32)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file too")
     return parser
@@ -98,7 +103,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; gives the exit status of the process."""
     args = parse_args(argv)
     import torch
-    from mmengine.logging import MMLogger
 
     from perception.atomic_write import write_json
     from perception.engine.benchmark.rows import as_records
@@ -108,12 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = resolve_device(args.device)
     torch.set_num_threads(args.threads or share_of_cores())
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    MMLogger.get_current_instance().setLevel("WARNING")    # it tells of every initial weight
+    measure = args.prepare(args, device)                   # before the limits: a wrong path is told at once
     rows: list[Row] = []
-    for name in dict.fromkeys(args.dtype or ["float32"]):
+    for name in dict.fromkeys(args.dtype):
         setting = Setting.measured(DTYPES[name], device)
         limits = f"copy {setting.gbps:.1f} GB/s, {name} matrix multiply {setting.gflops:.0f} GFLOP/s"
-        measured = list(args.run(args, setting))
+        measured = list(measure(setting))
         show(f"{args.command} on {machine}: {limits}", measured)
         rows += [*setting.limits(), *measured]
     if args.json is not None:
@@ -121,50 +125,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_ops(args: argparse.Namespace, setting: Setting) -> Iterable[Row]:
-    """Rows of the ops."""
+def prepare_ops(args: argparse.Namespace, device: torch.device) -> Measure:
+    """Ops against their references."""
     from perception.engine.benchmark.ops import benchmark_ops, plan_ops
 
     plan = plan_ops(args.only, args.sizes)
-    rows = benchmark_ops(plan, setting, repeats=args.repeats, budget_s=args.budget)
-    return progress_bar(rows, len(plan), "timing")
+    return lambda setting: progress_bar(
+        benchmark_ops(plan, setting, repeats=args.repeats, budget_s=args.budget), len(plan), "timing"
+    )
 
 
-def run_model(args: argparse.Namespace, setting: Setting) -> Iterable[Row]:
-    """Rows of the stages of a detector."""
+def prepare_model(args: argparse.Namespace, device: torch.device) -> Measure:
+    """The stages of a detector."""
     from perception.engine.benchmark.model import benchmark_model
 
-    (detector,) = detectors_from(args, [args.config], setting.device, args.checkpoint)
-    return benchmark_model(detector, setting, repeats=args.repeats)
+    (detector,) = detectors_from(args, [args.config], device, args.checkpoint)
+    return partial(benchmark_model, detector, repeats=args.repeats)
 
 
-def run_encoder(args: argparse.Namespace, setting: Setting) -> Iterable[Row]:
-    """Rows of an encoder and its plain form."""
+def prepare_encoder(args: argparse.Namespace, device: torch.device) -> Measure:
+    """An encoder and its plain form."""
     from perception.engine.benchmark.encoder import benchmark_encoder, build_encoder
     from perception.engine.config import load_config
     from perception_plugins.flatformer.plain_encoder import plain_encode
 
-    encoder = build_encoder(load_config(args.config), setting.device)
-    return benchmark_encoder(encoder, plain_encode, args.pillars, setting, repeats=args.repeats)
+    encoder = build_encoder(load_config(args.config), device)
+    return partial(benchmark_encoder, encoder, plain_encode, args.pillars, repeats=args.repeats)
 
 
-def run_scaling(args: argparse.Namespace, setting: Setting) -> Iterable[Row]:
-    """Rows of an encoder at several sizes."""
+def prepare_scaling(args: argparse.Namespace, device: torch.device) -> Measure:
+    """An encoder at several sizes, with one thread and with all that were asked for."""
     import torch
 
     from perception.engine.benchmark.encoder import build_encoder
     from perception.engine.benchmark.scaling import benchmark_scaling
     from perception.engine.config import load_config
 
-    encoder, sizes = build_encoder(load_config(args.config), setting.device), sorted(set(args.sizes))
-    return benchmark_scaling(encoder, sizes, torch.get_num_threads(), setting, repeats=args.repeats)
+    encoder, sizes = build_encoder(load_config(args.config), device), sorted(set(args.sizes))
+    return partial(benchmark_scaling, encoder, sizes, torch.get_num_threads(), repeats=args.repeats)
 
 
-def run_compare(args: argparse.Namespace, setting: Setting) -> Iterable[Row]:
-    """Rows of whole predictions."""
+def prepare_compare(args: argparse.Namespace, device: torch.device) -> Measure:
+    """Whole predictions."""
     from perception.engine.benchmark.compare import compare_detectors
 
-    return compare_detectors(detectors_from(args, args.configs, setting.device), setting, repeats=args.repeats)
+    return partial(compare_detectors, detectors_from(args, args.configs, device), repeats=args.repeats)
 
 
 def detectors_from(

@@ -1,1 +1,1 @@
-"""How long ops, the stages of a detector and whole predictions take, and how far that is from what the machine allows."""
+"""How long ops, the stages of a detector and whole predictions take, and how near that is to the machine's limits."""

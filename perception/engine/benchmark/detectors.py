@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from torch import nn
 
 from ...errors import DataError
@@ -61,7 +64,8 @@ def street_detector(
     torch.manual_seed(0)
     model: Any = build_model(cfg.model)
     if checkpoint is None:
-        model.init_weights()
+        with _few_words():
+            model.init_weights()
     else:
         load_weights(model, checkpoint)
     model.to(device).eval()
@@ -86,9 +90,22 @@ def recorded_detector(
         DataError: the frame lacks what the model takes, such as a channel of the points.
     """
     torch.manual_seed(0)
-    loaded = load_model(cfg, checkpoint, str(device))
+    with _few_words():
+        loaded = load_model(cfg, checkpoint, str(device))
     try:
         batch = loaded.preprocess(frame)
     except ValueError as error:
         raise DataError(f"frame {frame.token}", "content", f"what {cfg.filename} takes", str(error)) from error
     return TimedDetector(Path(cfg.filename).stem, loaded.model, batch)
+
+
+@contextmanager
+def _few_words() -> Iterator[None]:
+    """mmengine tells of every initial weight otherwise, in lines among the tables."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -31,7 +31,7 @@ def benchmark_model(detector: TimedDetector, setting: Setting, *, repeats: int =
     model, stages = detector.model, inference_stages(detector, setting)
     times = interleaved_ms(list(stages.values()), repeats, setting.device)
     columns = {name: percentiles(times[:, i]) for i, name in enumerate(stages)}
-    for name, timing in columns.items():
+    for timing in columns.values():
         timing["share"] = timing["ms"] / columns[WHOLE]["ms"]
     if _is_trainable(detector):
         step = stages[TRAINING_STEP] = _training_step(detector, setting)

@@ -72,9 +72,7 @@ def _window_partition(size: int, dtype: torch.dtype, device: torch.device) -> Ca
 
 def _segment_max(size: int, dtype: torch.dtype, device: torch.device) -> Case:
     arguments = segments(size, dtype, device)
-    return Case(
-        partial(torch.ops.perception.segment_max, *arguments), partial(segment_max_reference, *arguments)
-    )
+    return Case(partial(torch.ops.perception.segment_max, *arguments), partial(segment_max_reference, *arguments))
 
 
 def _segment_max_or_amax(size: int, dtype: torch.dtype, device: torch.device) -> Case:
@@ -89,7 +87,8 @@ def _segment_max_or_amax(size: int, dtype: torch.dtype, device: torch.device) ->
 
 def _segment_max_backward(size: int, dtype: torch.dtype, device: torch.device) -> Case:
     features, index, M = segments(size, dtype, device)
-    arguments = (random_features(M, CHANNELS, dtype, device), torch.ops.perception.segment_max(features, index, M)[1], index)
+    argmax = torch.ops.perception.segment_max(features, index, M)[1]                     # (M, C)
+    arguments = (random_features(M, CHANNELS, dtype, device), argmax, index)
     return Case(
         partial(torch.ops.perception.segment_max_backward, *arguments),
         partial(segment_max_backward_reference, *arguments),

@@ -32,7 +32,9 @@ def pillars(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor
     return random_features(size, CHANNELS, dtype, device), coords.to(device), samples, BEV_GRID[1], BEV_GRID[0]
 
 
-def groups(size: int, dtype: torch.dtype, device: torch.device, group_size: int) -> tuple:
+def groups(
+    size: int, dtype: torch.dtype, device: torch.device, group_size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
     """qk, v, slots, back and valid of tokens sorted along x."""
     coords, samples = street_pillars(size, BEV_GRID)
     partition = window_partition(coords.to(device), samples, BEV_GRID, WINDOW, group_size)

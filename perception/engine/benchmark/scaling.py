@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from .encoder import encoder_tokens
@@ -48,11 +49,11 @@ def benchmark_scaling(
     ]
 
 
-def r_squared(x: Sequence[float], y: Sequence[float] | np.ndarray) -> float:
+def r_squared(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """Share of the variance of y that the least-squares line through (x, y) explains; 1 if y does not vary."""
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    rest = y - np.polyval(np.polyfit(x, y, 1), x)
-    total = ((y - y.mean()) ** 2).sum()
+    places, values = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    rest = values - np.polyval(np.polyfit(places, values, 1), places)
+    total = ((values - values.mean()) ** 2).sum()
     return 1.0 if total == 0 else float(1 - (rest**2).sum() / total)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,7 +37,8 @@ def plain_encode(encoder: FlatFormer, features: Tensor, coords: Tensor, batch_si
     backs = [torch.empty_like(order).scatter_(0, order, win2flat) for order in orders]   # (N,) slot by token
     codes = [code[slot].unflatten(0, (-1, size)) for slot in slots]                      # (G, S, C)
     for block in encoder.blocks:
-        for layer, slot, back, position in zip(block.layers, slots, backs, codes, strict=True):
+        layers: Any = block.layers                 # a ModuleList's members have no types
+        for layer, slot, back, position in zip(layers, slots, backs, codes, strict=True):
             features = _plain_layer(layer, features, slot, back, position, mask)
     return features
 
