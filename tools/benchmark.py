@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     for name in dict.fromkeys(args.dtype):
         setting = Setting.measured(DTYPES[name], device)
-        limits = f"copy {setting.gbps:.1f} GB/s, {name} matrix multiply {setting.gflops:.0f} GFLOP/s"
+        limits = f"copy {setting.gbps:.1f} GB/s, {name} matrix multiply {setting.gflops:.3g} GFLOP/s"
         measured = list(measure(setting))
         show(f"{args.command} on {machine}: {limits}", measured)
         rows += [*setting.limits(), *measured]
