@@ -121,7 +121,7 @@ class FlatFormer(nn.Module):
         """(N, C) pillars -> (N, C) tokens in the same order; float32 under bfloat16 autocast on a CPU that lacks it."""
         device = features.device.type
         if self._lacks_bfloat16 and device == "cpu" and torch.is_autocast_enabled("cpu"):
-            with torch.autocast("cpu", enabled=False):                                   # emulated, it is ten times slower
+            with torch.autocast("cpu", enabled=False):                                   # emulation takes ten times as long
                 return self.encode(features.float(), coords, batch_size)
         position, orders = self.position(coords), self.orders(coords, batch_size)
         if device == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
