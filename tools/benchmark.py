@@ -3,7 +3,7 @@
 Examples:
     python tools/benchmark.py ops --threads 1
     python tools/benchmark.py ops --only group_attention/144 voxelize --sizes 60000 200000 --dtype bfloat16
-    python tools/benchmark.py model configs/flatformer/flatformer_synthetic.py --points 35000
+    python tools/benchmark.py model configs/flatformer/flatformer_synthetic.py --points 35000 --fuse --compile
     python tools/benchmark.py encoder --pillars 30000 --json work_dirs/encoder.json
     python tools/benchmark.py scaling --threads 2
     python tools/benchmark.py compare configs/flatformer/flatformer_nuscenes.py \
@@ -91,6 +91,8 @@ def _add_cloud(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", help=f"take a recorded frame instead: {SOURCE_HELP}")
     parser.add_argument("--frame", type=int, default=0, help="its number in the recording (%(default)s)")
     add_source_options(parser)
+    parser.add_argument("--fuse", action="store_true", help="fold batch normalisation into the layers before it")
+    parser.add_argument("--compile", action="store_true", help="whole predictions through torch.compile")
 
 
 def _positive(text: str) -> int:
@@ -182,13 +184,12 @@ def detectors_from(
     from perception.engine.config import load_config
     from perception.replay.history import recorded_frame
 
+    cfgs = [load_config(config, ["model.compile={}"] if args.compile else []) for config in configs]
+    options: Any = {"checkpoint": checkpoint, "fuse": args.fuse}
     if args.source is None:
-        return [
-            street_detector(load_config(config), device, points=args.points, checkpoint=checkpoint)
-            for config in configs
-        ]
+        return [street_detector(cfg, device, points=args.points, **options) for cfg in cfgs]
     frame = recorded_frame(source_from(args), args.frame)
-    return [recorded_detector(load_config(config), device, frame, checkpoint=checkpoint) for config in configs]
+    return [recorded_detector(cfg, device, frame, **options) for cfg in cfgs]
 
 
 def show(title: str, rows: Sequence[Row]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable
@@ -31,10 +32,12 @@ class CompiledNetwork:
         ValueError: ``smallest`` is below 1, or ``growth`` not above 1.
     """
 
-    def __init__(self, network: Callable[..., Maps], *, smallest: int = 4096, growth: float = 1.5, **options: Any):
+    def __init__(
+        self, network: Callable[..., Maps], *, smallest: int = 4096, growth: float = 1.5, **options: Any
+    ) -> None:
         if smallest < 1 or not growth > 1.0:
             raise ValueError(f"smallest must be >= 1 and growth above 1, got {smallest} and {growth}")
-        self.smallest, self.growth = smallest, growth
+        self.network, self.smallest, self.growth, self.options = network, smallest, growth, options
         self.compiled = torch.compile(network, **{"fullgraph": True, "dynamic": False, **options})
         self.cold_starts: dict[tuple[int, int], float] = {}        # seconds by (pillars, samples)
 
@@ -50,6 +53,11 @@ class CompiledNetwork:
             self.cold_starts[key] = time.perf_counter() - began
             logger.info("compiled the network for %d pillars in %.1f s", key[0], self.cold_starts[key])
         return maps
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledNetwork:
+        """Of a copied model: what was compiled belongs to the original."""
+        network = copy.deepcopy(self.network, memo)
+        return CompiledNetwork(network, smallest=self.smallest, growth=self.growth, **self.options)
 
     def padded_size(self, pillars: int) -> int:
         """The smallest of the numbers that holds so many pillars."""

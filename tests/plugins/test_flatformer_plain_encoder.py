@@ -35,7 +35,7 @@ def test_plain_torch_gives_the_same(options: dict, pillars: int):
 def test_encoder_plain_form_and_index_work_are_timed():
     rows = list(benchmark_encoder(encoder(), plain_encode, 200, SETTING, repeats=2))
     assert [row.name for row in rows] == [
-        "encoder", "encoder in plain torch", "window_partition", "orders and position code",
+        "encoder", "encoder in plain torch", "window_partition", "orders of all blocks",
     ]
     assert all(row.gflop and row.fraction_of_peak and row.peak_mib and row.reference_ms for row in rows[:2])
     assert all(row.share and row.size == 200 for row in rows[2:])

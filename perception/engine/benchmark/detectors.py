@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import nn
 
+from ...compression.batch_norm import fold_batch_norms
 from ...errors import DataError
 from ...structures import Frame
 from ..build import build_model
@@ -47,7 +48,7 @@ def num_parameters(module: nn.Module) -> int:
 
 
 def street_detector(
-    cfg: Config, device: torch.device, *, points: int = 100_000, checkpoint: Path | None = None
+    cfg: Config, device: torch.device, *, points: int = 100_000, checkpoint: Path | None = None, fuse: bool = False
 ) -> TimedDetector:
     """A detector on a seeded cloud that needs no data set; its transforms are left out.
 
@@ -56,6 +57,7 @@ def street_detector(
         device: where it runs.
         points: points of the frame.
         checkpoint: weights that fit; None takes seeded initial ones.
+        fuse: fold batch normalisation into the layers before it.
 
     Raises:
         ConfigError: the model cannot be built.
@@ -69,12 +71,14 @@ def street_detector(
     else:
         load_weights(model, checkpoint)
     model.to(device).eval()
+    if fuse:
+        fold_batch_norms(model)
     frame = street_frame(points, model.data_preprocessor.channels, model.classes)
     return TimedDetector(Path(cfg.filename).stem, model, model.data_preprocessor([frame], False))
 
 
 def recorded_detector(
-    cfg: Config, device: torch.device, frame: Frame, *, checkpoint: Path | None = None
+    cfg: Config, device: torch.device, frame: Frame, *, checkpoint: Path | None = None, fuse: bool = False
 ) -> TimedDetector:
     """A detector on a frame of a recording, after the transforms of its config.
 
@@ -83,6 +87,7 @@ def recorded_detector(
         device: where it runs.
         frame: as the recording gave it.
         checkpoint: weights that fit; None takes seeded initial ones.
+        fuse: fold batch normalisation into the layers before it.
 
     Raises:
         ConfigError: the model cannot be built, or the config has no transforms.
@@ -91,7 +96,7 @@ def recorded_detector(
     """
     torch.manual_seed(0)
     with _few_words():
-        loaded = load_model(cfg, checkpoint, str(device))
+        loaded = load_model(cfg, checkpoint, str(device), fuse=fuse)
     try:
         batch = loaded.preprocess(frame)
     except ValueError as error:

@@ -14,7 +14,7 @@ from .rows import Row, percentiles
 from .setting import Setting
 from .timing import Call, interleaved_ms
 
-WHOLE, TRAINING_STEP = "whole prediction", "training step"
+WHOLE, TRAINING_STEP, COLD_START = "whole prediction", "training step", "first run of the compiled network"
 
 
 def benchmark_model(detector: TimedDetector, setting: Setting, *, repeats: int = 30) -> Iterator[Row]:
@@ -26,7 +26,8 @@ def benchmark_model(detector: TimedDetector, setting: Setting, *, repeats: int =
         repeats: calls of each stage, which are called in turn; a training step is called a third as often.
 
     Yields:
-        A row a stage. Operations are those of `count_flops`; a stage without any has no share of the peak.
+        A row a stage. Operations are those of `count_flops`; a stage without any has no share of the peak. A model that
+        is compiled runs its stages as written, its whole prediction compiled, and tells how long compiling took.
     """
     model, stages = detector.model, inference_stages(detector, setting)
     times = interleaved_ms(list(stages.values()), repeats, setting.device)
@@ -49,6 +50,8 @@ def benchmark_model(detector: TimedDetector, setting: Setting, *, repeats: int =
             parameters=sum(map(num_parameters, parts[name])) if name in parts else None,
             **setting.achieved(count_flops(call) / 1e9, columns[name]["ms"]),
         )
+    for (pillars, _), seconds in model.compiled.cold_starts.items() if model.compiled is not None else ():
+        yield setting.row(detector.name, pillars, stage=COLD_START, ms=seconds * 1e3)
 
 
 def inference_stages(detector: TimedDetector, setting: Setting) -> dict[str, Call]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -121,11 +121,11 @@ class FlatFormer(nn.Module):
         """(N, C) pillars -> (N, C) tokens in the same order; float32 under bfloat16 autocast on a CPU that lacks it."""
         device = features.device.type
         if self._lacks_bfloat16 and device == "cpu" and torch.is_autocast_enabled("cpu"):
-            with torch.autocast("cpu", enabled=False):                                   # emulation takes ten times as long
+            with torch.autocast("cpu", enabled=False):  # emulated, it takes ten times as long
                 return self.encode(features.float(), coords, batch_size)
         position, orders = self.position(coords), self.orders(coords, batch_size)
         if device == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            layers = [layer for block in self.blocks for layer in block.layers]
+            layers = [layer for block in self.blocks for layer in cast(FlatFormerBlock, block).layers]
             return run_block_by_block(layers, features, position, [cut_into_blocks(groups) for groups in orders])
         for block in self.blocks:
             features = block(features, position, orders)
