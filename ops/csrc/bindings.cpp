@@ -5,12 +5,17 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
 #include "cpu/bev_scatter.hpp"
+#include "cpu/circle_nms.hpp"
 #include "cpu/group_attention.hpp"
 #include "cpu/instruction_set.hpp"
+#include "cpu/points_in_boxes.hpp"
+#include "cpu/rotated_iou.hpp"
+#include "cpu/rotated_nms.hpp"
 #include "cpu/segment_reduce.hpp"
 #include "cpu/voxelize.hpp"
 #include "cpu/window_partition.hpp"
@@ -173,6 +178,55 @@ static void group_attention_backward(CpuArray<const T, 2> grad, CpuArray<const T
                                   grad_qk.data(), grad_v.data(), threads);
 }
 
+using FloatTable = CpuArray<const float, 2>;
+
+template <typename Row>
+static const Row* rows_of(const FloatTable& table) {
+    static_assert(sizeof(Row) % sizeof(float) == 0 && alignof(Row) == alignof(float));
+    return reinterpret_cast<const Row*>(table.data());
+}
+
+static cpu::BevBoxes bev_boxes(const FloatTable& boxes, const FloatTable& turns) {
+    return {rows_of<perception::BevBox>(boxes), rows_of<perception::Turn>(turns), static_cast<int64_t>(boxes.shape(0))};
+}
+
+static bool are_bev_boxes(FloatTable boxes) {
+    const auto* rows = rows_of<perception::BevBox>(boxes);
+    return std::all_of(rows, rows + boxes.shape(0), perception::is_valid);
+}
+
+static void rotated_iou_bev(FloatTable a, FloatTable turns_a, FloatTable b, FloatTable turns_b, CpuArray<float, 2> iou,
+                            int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::rotated_iou(bev_boxes(a, turns_a), bev_boxes(b, turns_b), iou.data(), threads);
+}
+
+static void rotated_iou_bev_aligned(FloatTable a, FloatTable turns_a, FloatTable b, FloatTable turns_b,
+                                    CpuArray<float, 1> iou, int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::rotated_iou_aligned(bev_boxes(a, turns_a), bev_boxes(b, turns_b), iou.data(), threads);
+}
+
+static int64_t rotated_nms(FloatTable boxes, FloatTable turns, CpuArray<const int64_t, 1> order, double threshold,
+                           CpuArray<int64_t, 1> kept, int threads) {
+    nb::gil_scoped_release unlocked;
+    return cpu::rotated_nms(bev_boxes(boxes, turns), order.data(), static_cast<float>(threshold), kept.data(), threads);
+}
+
+static int64_t circle_nms(FloatTable centers, CpuArray<const int64_t, 1> order, double squared_radius,
+                          CpuArray<int64_t, 1> kept, int threads) {
+    nb::gil_scoped_release unlocked;
+    return cpu::circle_nms(centers.data(), order.data(), static_cast<int64_t>(order.shape(0)),
+                           static_cast<float>(squared_radius), kept.data(), threads);
+}
+
+static void points_in_boxes(FloatTable points, FloatTable boxes, FloatTable turns, CpuArray<int64_t, 1> found,
+                            int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::points_in_boxes(points.data(), static_cast<int64_t>(points.shape(0)), rows_of<perception::UprightBox>(boxes),
+                         rows_of<perception::Turn>(turns), static_cast<int64_t>(boxes.shape(0)), found.data(), threads);
+}
+
 template <typename T>
 static void define_floating(nb::module_& m) {
     m.def("segment_max", &segment_max<T>, "features"_a, "index"_a, "counts"_a, "out"_a, "argmax"_a.none(), "threads"_a);
@@ -195,6 +249,12 @@ NB_MODULE(_native, m) {
     m.def("list_cells", &list_cells);
     m.def("sort_cells", &sort_cells);
     m.def("count_rows", &count_rows);
+    m.def("are_bev_boxes", &are_bev_boxes);
+    m.def("rotated_iou_bev", &rotated_iou_bev);
+    m.def("rotated_iou_bev_aligned", &rotated_iou_bev_aligned);
+    m.def("rotated_nms", &rotated_nms);
+    m.def("circle_nms", &circle_nms);
+    m.def("points_in_boxes", &points_in_boxes);
     m.def("mistake_in_groups", [](Slots slots, Slots back, int64_t size) {
         return cpu::mistake_in(groups_of(slots, back, std::nullopt, size));
     });
