@@ -8,22 +8,20 @@
 #include <array>
 #include <optional>
 
+#include "binding_types.hpp"
 #include "cpu/bev_scatter.hpp"
 #include "cpu/group_attention.hpp"
 #include "cpu/instruction_set.hpp"
 #include "cpu/segment_reduce.hpp"
 #include "cpu/voxelize.hpp"
 #include "cpu/window_partition.hpp"
+#ifdef PERCEPTION_CUDA
+#include "cuda_bindings.hpp"
+#endif
 
 namespace nb = nanobind;
 namespace cpu = perception::cpu;
 using namespace nb::literals;
-
-template <>
-struct nb::detail::dtype_traits<perception::Bfloat16> {
-    static constexpr dlpack::dtype value{static_cast<uint8_t>(dlpack::dtype_code::Bfloat), 16, 1};
-    static constexpr auto name = const_name("bfloat16");
-};
 
 template <typename T, int Dims>
 using CpuArray = nb::ndarray<T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
@@ -152,4 +150,8 @@ NB_MODULE(_native, m) {
     });
     define_floating<float>(m);
     define_floating<perception::Bfloat16>(m);
+#ifdef PERCEPTION_CUDA
+    nb::module_ device = m.def_submodule("cuda", "The kernels for tensors of a GPU.");
+    perception::cuda::define_kernels(device);
+#endif
 }
