@@ -9,6 +9,7 @@
 #include <array>
 #include <optional>
 
+#include "binding_types.hpp"
 #include "cpu/bev_scatter.hpp"
 #include "cpu/circle_nms.hpp"
 #include "cpu/group_attention.hpp"
@@ -19,16 +20,13 @@
 #include "cpu/segment_reduce.hpp"
 #include "cpu/voxelize.hpp"
 #include "cpu/window_partition.hpp"
+#ifdef PERCEPTION_CUDA
+#include "cuda_bindings.hpp"
+#endif
 
 namespace nb = nanobind;
 namespace cpu = perception::cpu;
 using namespace nb::literals;
-
-template <>
-struct nb::detail::dtype_traits<perception::Bfloat16> {
-    static constexpr dlpack::dtype value{static_cast<uint8_t>(dlpack::dtype_code::Bfloat), 16, 1};
-    static constexpr auto name = const_name("bfloat16");
-};
 
 template <typename T, int Dims>
 using CpuArray = nb::ndarray<T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
@@ -263,4 +261,8 @@ NB_MODULE(_native, m) {
     });
     define_floating<float>(m);
     define_floating<perception::Bfloat16>(m);
+#ifdef PERCEPTION_CUDA
+    nb::module_ device = m.def_submodule("cuda", "The kernels for tensors of a GPU.");
+    perception::cuda::define_kernels(device);
+#endif
 }

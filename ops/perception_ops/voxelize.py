@@ -54,21 +54,25 @@ def voxelize_reference(
     xyz: Tensor, batch: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same in tensor algebra; float32 throughout, so that borders fall where the published models put them."""
-    _check_values(xyz, batch)
+    num_cells(check_points(xyz, batch), grid)
     nx, ny, nz = grid
     cell = ((xyz - xyz.new_tensor(point_range[:3])) / xyz.new_tensor(voxel_size)).floor()
     cell = cell.clamp(min=0).minimum(xyz.new_tensor([nx - 1, ny - 1, nz - 1])).long()       # (N, 3) x, y, z
-    _num_cells(int(batch.max()) + 1 if len(batch) else 0, grid)
     key = ((batch * nz + cell[:, 2]) * ny + cell[:, 1]) * nx + cell[:, 0]
     key, inverse, counts = key.unique(sorted=True, return_inverse=True, return_counts=True)
     coords = [key // (nx * ny * nz), key // (nx * ny) % nz, key // nx % ny, key % nx]
     return torch.stack(coords, 1).int(), inverse, counts
 
 
-def _check_values(xyz: Tensor, batch: Tensor) -> None:
+def check_points(xyz: Tensor, batch: Tensor) -> int:
+    """Number of samples that the points' batch indices span, after a look at the values."""
     check_finite("xyz", xyz)
-    if bool((batch < 0).any()):
-        raise ValueError(f"batch must be >= 0, got {int(batch.min())}")
+    if batch.numel() == 0:
+        return 1
+    first, last = torch.stack(batch.aminmax()).tolist()                                    # waits for a device once
+    if first < 0:
+        raise ValueError(f"batch must be >= 0, got {first}")
+    return last + 1
 
 
 def _voxelize_cpu(
@@ -78,9 +82,9 @@ def _voxelize_cpu(
     xyz, batch, threads = xyz.detach().contiguous(), batch.contiguous(), torch.get_num_threads()
     samples = NATIVE.count_point_samples(xyz, batch, threads)
     if samples < 0:
-        _check_values(xyz, batch)                                          # says what is wrong
+        check_points(xyz, batch)                                           # says what is wrong
     low, size, cells = tuple(point_range[:3]), tuple(voxel_size), tuple(grid)
-    words = -(-_num_cells(samples, grid) // 64)
+    words = -(-num_cells(samples, grid) // 64)
     inverse = torch.empty_like(batch)
     if words <= _WORDS_PER_POINT * len(batch) + _FEW_WORDS:
         bits, ranks = batch.new_zeros(words), batch.new_empty(words, dtype=torch.int32)
@@ -93,7 +97,7 @@ def _voxelize_cpu(
     return coords[:M].clone(), inverse, counts[:M].clone()                 # clones let go of the rest of the memory
 
 
-def _num_cells(samples: int, grid: Sequence[int]) -> int:
+def num_cells(samples: int, grid: Sequence[int]) -> int:
     """Cells of the whole batch, whose numbers are int64."""
     number = samples * grid[0] * grid[1] * grid[2]
     if number >= 2**63:

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "common/group_slot.hpp"
 #include "cpu/radix_sort.hpp"
 
 namespace perception::cpu {
@@ -17,18 +18,13 @@ struct Sample {
     int64_t start, count;
 };
 
-// Writes the sample's rows to `out` in key order; order 0..3 = x, x_shift, y, y_shift. `pairs` and `scratch` have room
-// for count pairs each.
+// Writes the sample's rows to `out` in key order. `pairs` and `scratch` have room for count pairs each.
 template <typename Pair>
-void sort_sample(const Sample& sample, int order, Axis x, Axis y, Pair* pairs, Pair* scratch, int64_t* out) {
-    const bool is_shifted = order % 2 == 1, is_along_x = order < 2;
-    const int64_t shift_x = is_shifted ? x.window / 2 : 0, shift_y = is_shifted ? y.window / 2 : 0;
-    const Serpentine serpentine = is_along_x ? Serpentine(x, y) : Serpentine(y, x);
+void sort_sample(const Sample& sample, const WindowOrder& order, Pair* pairs, Pair* scratch, int64_t* out) {
     uint64_t largest = 0;
     for (int64_t i = 0; i < sample.count; ++i) {
         const int32_t* cell = sample.coords + 4 * (sample.start + i);
-        const int64_t cx = cell[3] + shift_x, cy = cell[2] + shift_y;
-        const uint64_t key = is_along_x ? serpentine.key(cx, cy) : serpentine.key(cy, cx);
+        const uint64_t key = order.key(cell[3], cell[2]);
         pairs[i] = {static_cast<decltype(Pair::key)>(key), static_cast<decltype(Pair::row)>(i)};
         largest = std::max(largest, key);
     }
@@ -47,11 +43,11 @@ void sort_samples(const Tokens& tokens, Axis x, Axis y, int64_t* orders, [[maybe
     {
         const auto pairs = unwritten<Pair>(most), scratch = unwritten<Pair>(most);
 #pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < 4 * tokens.samples; ++task) {
-            const int order = static_cast<int>(task % 4);
-            const int64_t b = task / 4;
-            sort_sample(Sample{tokens.coords, starts[b], tokens.counts[b]}, order, x, y, pairs.get(), scratch.get(),
-                        orders + order * tokens.rows + starts[b]);
+        for (int64_t task = 0; task < serpentine_orders * tokens.samples; ++task) {
+            const int order = static_cast<int>(task % serpentine_orders);
+            const int64_t b = task / serpentine_orders;
+            sort_sample(Sample{tokens.coords, starts[b], tokens.counts[b]}, WindowOrder(order, x, y), pairs.get(),
+                        scratch.get(), orders + order * tokens.rows + starts[b]);
         }
     }
 }
@@ -73,8 +69,7 @@ bool count_samples(const int32_t* coords, int64_t rows, Axis x, Axis y, int64_t 
 
 void window_orders(const Tokens& tokens, Axis x, Axis y, int64_t* orders, int threads) {
     constexpr uint64_t small = std::numeric_limits<uint32_t>::max();
-    const bool is_small = Serpentine(x, y).keys() <= small && Serpentine(y, x).keys() <= small &&
-                          static_cast<uint64_t>(tokens.rows) <= small;
+    const bool is_small = serpentine_span(x, y) <= small && static_cast<uint64_t>(tokens.rows) <= small;
     const auto sort = is_small ? sort_samples<KeyedRow<uint32_t, uint32_t>> : sort_samples<KeyedRow<uint64_t, int64_t>>;
     sort(tokens, x, y, orders, threads);
 }
@@ -84,14 +79,12 @@ void group_slots(const Tokens& tokens, int64_t group_size, int64_t* flat2win, in
     for (int64_t b = 0; b < tokens.samples; ++b) {
         const int64_t count = tokens.counts[b];
         const int64_t slots = (count + group_size - 1) / group_size * group_size;
-        const bool is_short = count < group_size;
-        for (int64_t j = 0; j < count; ++j) {
-            flat2win[slot + j] = start + j;
-            win2flat[start + j] = slot + j;
+        for (int64_t j = 0; j < slots; ++j) {
+            const GroupSlot of = group_slot(j, count, group_size);
+            flat2win[slot + j] = start + of.token;
+            valid[slot + j] = of.is_valid;
+            if (j < count) win2flat[start + j] = slot + j;
         }
-        for (int64_t j = count; j < slots; ++j) flat2win[slot + j] = start + (is_short ? 0 : j - group_size);
-        std::fill(valid + slot, valid + slot + count, true);
-        std::fill(valid + slot + count, valid + slot + slots, !is_short);
         start += count;
         slot += slots;
     }
