@@ -13,6 +13,7 @@
 #include "cpu/bev_scatter.hpp"
 #include "cpu/circle_nms.hpp"
 #include "cpu/group_attention.hpp"
+#include "cpu/group_layer.hpp"
 #include "cpu/instruction_set.hpp"
 #include "cpu/points_in_boxes.hpp"
 #include "cpu/rotated_iou.hpp"
@@ -176,6 +177,25 @@ static void group_attention_backward(CpuArray<const T, 2> grad, CpuArray<const T
                                   grad_qk.data(), grad_v.data(), threads);
 }
 
+using Row = CpuArray<const float, 1>;
+using Weight = CpuArray<const float, 2>;
+
+static cpu::Linear linear_of(const Weight& weight, const Row& bias) {
+    return {weight.data(), bias.data(), static_cast<int64_t>(weight.shape(1)), static_cast<int64_t>(weight.shape(0))};
+}
+
+static void group_layer(Weight tokens, Weight position, Slots slots, Slots back, Mask valid, int64_t size, int64_t heads,
+                        float eps, Weight qk, Row qk_bias, Weight v, Row v_bias, Weight proj, Row proj_bias,
+                        Row norm1, Row norm1_bias, Weight fc1, Row fc1_bias, Weight fc2, Row fc2_bias, Row norm2,
+                        Row norm2_bias, CpuArray<float, 2> out, int threads) {
+    const cpu::LayerWeights weights{linear_of(qk, qk_bias), linear_of(v, v_bias), linear_of(proj, proj_bias),
+                                    {norm1.data(), norm1_bias.data(), eps}, linear_of(fc1, fc1_bias),
+                                    linear_of(fc2, fc2_bias), {norm2.data(), norm2_bias.data(), eps}};
+    const cpu::Groups groups = groups_of(slots, back, valid, size);
+    nb::gil_scoped_release unlocked;
+    cpu::group_layer(tokens.data(), position.data(), groups, heads, weights, out.data(), threads);
+}
+
 using FloatTable = CpuArray<const float, 2>;
 
 template <typename Row>
@@ -247,6 +267,10 @@ NB_MODULE(_native, m) {
     m.def("list_cells", &list_cells);
     m.def("sort_cells", &sort_cells);
     m.def("count_rows", &count_rows);
+    m.def("group_layer", &group_layer, "tokens"_a, "position"_a, "slots"_a, "back"_a, "valid"_a.none(), "size"_a,
+          "heads"_a, "eps"_a, "qk"_a, "qk_bias"_a, "v"_a, "v_bias"_a, "proj"_a, "proj_bias"_a, "norm1"_a,
+          "norm1_bias"_a, "fc1"_a, "fc1_bias"_a, "fc2"_a, "fc2_bias"_a, "norm2"_a, "norm2_bias"_a, "out"_a,
+          "threads"_a);
     m.def("are_bev_boxes", &are_bev_boxes);
     m.def("rotated_iou_bev", &rotated_iou_bev);
     m.def("rotated_iou_bev_aligned", &rotated_iou_bev_aligned);

@@ -2,30 +2,15 @@
 
 #include <algorithm>
 #include <iterator>
-#include <new>
 #include <utility>
 #include <vector>
 
+#include "cpu/aligned_space.hpp"
 #include "cpu/group_attention_kernel.hpp"
 #include "cpu/instruction_set.hpp"
 
 namespace perception::cpu {
 namespace {
-
-// Memory of one thread, aligned to the widest vector.
-class Space {
-   public:
-    explicit Space(int64_t floats)
-        : floats_(static_cast<float*>(::operator new(static_cast<size_t>(floats) * sizeof(float), alignment))) {}
-    ~Space() { ::operator delete(floats_, alignment); }
-    Space(const Space&) = delete;
-    Space& operator=(const Space&) = delete;
-    float* get() const { return floats_; }
-
-   private:
-    static constexpr std::align_val_t alignment{64};
-    float* floats_;
-};
 
 const AttentionKernels<float>& kernels_for(const float*) { return PERCEPTION_KERNELS(attention_float); }
 const AttentionKernels<Bfloat16>& kernels_for(const Bfloat16*) { return PERCEPTION_KERNELS(attention_bfloat16); }
@@ -61,7 +46,7 @@ void group_attention(const T* qk, const T* v, const Groups& of, Heads heads, T* 
     const AttentionInput<T> in{qk, v, of, heads};
 #pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
     {
-        const Space space(kernels.forward_floats(of.size, heads));
+        const AlignedSpace space(kernels.forward_floats(of.size, heads));
 #pragma omp for schedule(dynamic)
         for (int64_t g = 0; g < of.groups; ++g) kernels.forward(in, g, out, space.get());
     }
@@ -81,7 +66,7 @@ void group_attention_backward(const T* grad, const T* qk, const T* v, const Grou
     std::vector<float> copies(static_cast<size_t>(first_copy.back() * 2 * channels));
 #pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
     {
-        const Space space(kernels.backward_floats(of.size, heads));
+        const AlignedSpace space(kernels.backward_floats(of.size, heads));
 #pragma omp for schedule(dynamic)
         for (int64_t g = 0; g < of.groups; ++g) {
             float* shares = copies.data() + first_copy[g] * 2 * channels;

@@ -4,53 +4,22 @@
 
 #include <cmath>
 
-#include "cpu/simd_vector.hpp"
+#include "cpu/simd_product.hpp"
 
 namespace perception::cpu {
 namespace {
 
-constexpr int rows = registers == 32 ? 12 : 6;  // times two vectors: as many sums as the registers hold
 constexpr float log2_e = 1.44269504f, ln_2 = 0.693147181f, lowest = -1e30f;
 
-int64_t padded(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
-
 // out (rows, columns) = a (rows, depth) b (depth, columns); columns a multiple of `lanes`, all row-major. With Top, the
-// largest of each row too. The sums stay in registers: nothing is stored inside the loop.
-template <int Wide, bool Top>
-void product_tile(const float* a, int64_t depth, const float* b, int64_t columns, float* out, Vector* top) {
-    Vector sums[rows][Wide];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-        for (int v = 0; v < Wide; ++v) sums[r][v] = Vector{};
-    for (int64_t i = 0; i < depth; ++i) {
-        Vector wide[Wide];
-#pragma GCC unroll 2
-        for (int v = 0; v < Wide; ++v) wide[v] = load(b + i * columns + v * lanes);
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; ++r) {
-            const Vector left = broadcast(a[r * depth + i]);
-#pragma GCC unroll 2
-            for (int v = 0; v < Wide; ++v) sums[r][v] += left * wide[v];
-        }
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) {
-        if constexpr (Top) {
-            Vector high = sums[r][0];
-            if constexpr (Wide == 2) high = sums[r][1] > high ? sums[r][1] : high;
-            top[r] = high > top[r] ? high : top[r];
-        }
-#pragma GCC unroll 2
-        for (int v = 0; v < Wide; ++v) store(sums[r][v], out + r * columns + v * lanes);
-    }
-}
-
+// largest of each row too.
 template <bool Top = false>
 void product(const float* a, int64_t depth, const float* b, int64_t columns, float* out, Vector* top = nullptr) {
+    const Strided left{a, depth}, right{b, columns};
     int64_t c = 0;
-    for (; c + 2 * lanes <= columns; c += 2 * lanes) product_tile<2, Top>(a, depth, b + c, columns, out + c, top);
-    if (c < columns) product_tile<1, Top>(a, depth, b + c, columns, out + c, top);
+    for (; c + 2 * lanes <= columns; c += 2 * lanes)
+        product_tile<2, Top>(left, depth, right.from(c), nullptr, {out + c, columns}, top);
+    if (c < columns) product_tile<1, Top>(left, depth, right.from(c), nullptr, {out + c, columns}, top);
 }
 
 // into (depth, columns) += a^T b with a (rows, depth), b (rows, columns).

@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from perception.precision import computes_in_bfloat16
 from perception.registry import MODELS
-from perception_ops import bev_scatter, window_partition
+from perception_ops import GroupLayerWeights, bev_scatter, group_layer, serves_group_layer, window_partition
 
-from .attention import FeedForward, TokenGroups
-from .group_blocks import cut_into_blocks, run_block_by_block
+from .attention import FeedForward, GroupAttention, TokenGroups
 from .position_code import position_code
 
 ORDERS = ("x", "x_shift", "y", "y_shift")            # how the tokens of the four layers of a block are sorted
@@ -41,9 +40,18 @@ class FlatFormerLayer(nn.Module):
 
     def forward(self, tokens: Tensor, position: Tensor, groups: TokenGroups) -> Tensor:
         """(N, C), position code (N, C) -> (N, C)."""
+        if isinstance(self.mixer, GroupAttention) and serves_group_layer(tokens, self.ffn.fc1.out_features):
+            return group_layer(
+                tokens, position, groups.slots, groups.back, groups.valid, self._weights(self.mixer),
+                group_size=groups.size, num_heads=self.mixer.num_heads, eps=self.norm1.eps,
+            )
         mix = getattr(self.mixer, "mix_tokens", self._mix_gathered)
         tokens = self.norm1(tokens + mix(tokens, position, groups))
         return self.norm2(tokens + self.ffn(tokens))
+
+    def _weights(self, mixer: GroupAttention) -> GroupLayerWeights:
+        parts = (mixer.qkv, mixer.proj, self.norm1, self.ffn.fc1, self.ffn.fc2, self.norm2)
+        return GroupLayerWeights(*(parameter for part in parts for parameter in (part.weight, part.bias)))
 
     def _mix_gathered(self, tokens: Tensor, position: Tensor, groups: TokenGroups) -> Tensor:
         gathered, code = (
@@ -124,9 +132,6 @@ class FlatFormer(nn.Module):
             with torch.autocast("cpu", enabled=False):  # emulated, it takes ten times as long
                 return self.encode(features.float(), coords, batch_size)
         position, orders = self.position(coords), self.orders(coords, batch_size)
-        if device == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            layers = [layer for block in self.blocks for layer in cast(FlatFormerBlock, block).layers]
-            return run_block_by_block(layers, features, position, [cut_into_blocks(groups) for groups in orders])
         for block in self.blocks:
             features = block(features, position, orders)
         return features
