@@ -238,6 +238,24 @@ def test_voxels_that_do_not_fit_are_refused(features, coords, batch_size, messag
 
 
 def test_without_spconv_the_extra_is_named(monkeypatch):
+    import_spconv.cache_clear()
     monkeypatch.setitem(sys.modules, "spconv.pytorch", None)
     with pytest.raises(MissingExtraError, match=r"SparseEncoder \(spconv\) .*pip install 'perception\[sparse\]'"):
         SparseEncoder(3, (8, 8, 20))
+
+
+def test_several_threads_give_what_one_gives():
+    encoder, (features, coords) = small_encoder((9, 7, 21)).eval(), random_voxels((9, 7, 21), [60, 0, 35])
+    before, maps = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            rows = features.clone().requires_grad_()
+            canvas = encoder(rows, coords, 3)
+            canvas.square().sum().backward()
+            maps.append((canvas, rows.grad))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for ours in maps[1:]:
+        torch.testing.assert_close(ours, maps[0], atol=1e-10, rtol=1e-8)

@@ -7,7 +7,6 @@ of "3D Semantic Segmentation with Submanifold Sparse Convolutional Networks" (Gr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +18,8 @@ from perception.models.voxel_encoders.point_norm import PointBatchNorm
 from perception.registry import MODELS
 from perception_ops import bev_scatter
 from perception_ops.checks import FLOATING, check_positive, check_range, check_tensor
+
+from .spconv_import import import_spconv
 
 if TYPE_CHECKING:
     from spconv.pytorch import SparseConvTensor
@@ -111,7 +112,7 @@ class SparseEncoder(nn.Module):
             in_channels=in_channels, stages=len(channels), num_blocks=num_blocks, out_channels=out_channels,
             **{f"channels[{stage}]": width for stage, width in enumerate(channels)},
         )
-        spconv, last = _spconv(), len(channels) - 1
+        spconv, last = import_spconv(), len(channels) - 1
         self.in_channels, self.grid = in_channels, (int(grid[0]), int(grid[1]), int(grid[2]))
         norm = {"eps": eps, "momentum": momentum}
         self.stem = SparseUnit(_submanifold(in_channels, channels[0], "stage0"), channels[0], **norm)
@@ -163,7 +164,7 @@ class SparseEncoder(nn.Module):
             coords = torch.cat([coords, coords.new_zeros(1, 4)])
         nx, ny, nz = self.grid
         self._choose_algorithm(features.device)
-        x = self.stem(_spconv().SparseConvTensor(features, coords, (nz + 1, ny, nx), batch_size))
+        x = self.stem(import_spconv().SparseConvTensor(features, coords, (nz + 1, ny, nx), batch_size))
         for stage, blocks in enumerate(self.stages):
             x = blocks(x if stage == 0 else self.downs[stage - 1](x))
         canvas = self._fold(self.end(x), batch_size)
@@ -182,7 +183,7 @@ class SparseEncoder(nn.Module):
 
         if CPU_ONLY_BUILD and device.type != "cpu":
             raise MissingExtraError("cuda", f"SparseEncoder on {device.type} (this spconv was built for the CPU)")
-        algorithms = _spconv().ConvAlgo
+        algorithms = import_spconv().ConvAlgo
         algorithm = algorithms.Native if device.type == "cpu" else algorithms.MaskImplicitGemm
         for module in self.modules():
             if hasattr(module, "algo"):
@@ -191,7 +192,7 @@ class SparseEncoder(nn.Module):
 
 def _submanifold(in_channels: int, channels: int, key: str) -> nn.Module:
     """A 3x3x3 convolution that is evaluated at the given sites only, and sees only those."""
-    return _spconv().SubMConv3d(in_channels, channels, 3, padding=1, bias=False, indice_key=key)
+    return import_spconv().SubMConv3d(in_channels, channels, 3, padding=1, bias=False, indice_key=key)
 
 
 def _height_after(size: int, padding: int, nz: int) -> int:
@@ -203,14 +204,3 @@ def _height_after(size: int, padding: int, nz: int) -> int:
             f"padding {padding}; four stages fit 24 to 27 or 40 to 43, three stages 20 or 21"
         )
     return left
-
-
-def _spconv() -> ModuleType:
-    """spconv.pytorch, whose import takes a while and which is optional. Raises MissingExtraError without it."""
-    try:
-        import spconv.pytorch as spconv
-    except ImportError as error:
-        raise MissingExtraError("sparse", "SparseEncoder (spconv)") from error
-    if not torch.cuda.is_available():                # its CPU gradient asks for CUDA's stream, which it does not use
-        spconv.ops.get_current_stream = lambda: 0
-    return spconv
