@@ -19,6 +19,7 @@ pytest.importorskip("spconv", reason="spconv is not installed: pip install -e '.
 from spconv.cppconstants import CPU_ONLY_BUILD
 
 from perception_plugins.centerpoint_pillar import SparseEncoder
+from perception_plugins.centerpoint_pillar.spconv_import import import_spconv
 
 Sites = tuple[Tensor, Tensor]                        # (B, C, z, y, x), zero where nothing is; (B, 1, z, y, x) bool
 SMALL = {"channels": (4, 5, 6), "num_blocks": 1, "out_channels": 3}
