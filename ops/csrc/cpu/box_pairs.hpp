@@ -1,6 +1,7 @@
 // What the ops on pairs of boxes share: a test of 32 circles at once, and IoUs computed 32 pairs at once.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <limits>
@@ -26,10 +27,13 @@ struct BevBoxes {
 // A list of circles, an array a coordinate; whole words, completed by circles that nothing touches.
 class Circles {
    public:
-    explicit Circles(int64_t room) : x_(padded(room), nowhere), y_(padded(room), nowhere), reach_(padded(room)) {}
+    explicit Circles(int64_t room) : x_(padded(room), nowhere), y_(padded(room)), reach_(padded(room)) {}
 
     int64_t size() const { return size_; }
-    void clear() { while (size_ > 0) x_[--size_] = y_[size_] = nowhere; }
+    void clear() {
+        std::fill(x_.begin(), x_.begin() + size_, nowhere);
+        size_ = 0;
+    }
     void append(float x, float y, float reach) {
         x_[size_] = x;
         y_[size_] = y;
