@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, check_finite, check_tensor
+from .checks import FLOATING, check_device, check_finite, check_tensor, check_values
 from .dispatch import NATIVE, attach_native
 from .suppression import best_first, greedy_survivors, squared_distances
 
@@ -28,6 +28,8 @@ def circle_nms(centers: Tensor, scores: Tensor, squared_radius: float) -> Tensor
     """
     check_tensor("centers", centers, ("K", 2), FLOATING)
     check_tensor("scores", scores, (centers.shape[0],), FLOATING)
+    check_device("centers", centers, scores=scores)
+    check_values("centers", centers)
     if not squared_radius >= 0.0:
         raise ValueError(f"squared_radius must be >= 0 m^2, got {squared_radius}")
     return torch.ops.perception.circle_nms(centers, scores, squared_radius)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, check_tensor
+from .checks import FLOATING, check_device, check_tensor
 from .dispatch import NATIVE, attach_native
 from .rotated_iou import turns
 
@@ -27,6 +27,7 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     """
     check_tensor("points", points, ("N", 3), FLOATING)
     check_tensor("boxes", boxes, ("K", 7), FLOATING)
+    check_device("points", points, boxes=boxes)
     return torch.ops.perception.points_in_boxes(points, boxes)
 
 

@@ -13,7 +13,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, check_finite, check_tensor
+from .checks import FLOATING, check_device, check_finite, check_tensor
 from .dispatch import NATIVE, attach_native
 from .suppression import squared_distances
 
@@ -37,6 +37,7 @@ def rotated_iou_bev(a: Tensor, b: Tensor) -> Tensor:
     """
     check_tensor("a", a, ("K", 5), FLOATING)
     check_tensor("b", b, ("L", 5), FLOATING)
+    check_device("a", a, b=b)
     return torch.ops.perception.rotated_iou_bev(a, b)
 
 
@@ -44,6 +45,7 @@ def rotated_iou_bev_aligned(a: Tensor, b: Tensor) -> Tensor:
     """IoU of row i with row i: (K, 5), (K, 5) -> (K,) float32; see `rotated_iou_bev`."""
     check_tensor("a", a, ("K", 5), FLOATING)
     check_tensor("b", b, (a.shape[0], 5), FLOATING)
+    check_device("a", a, b=b)
     return torch.ops.perception.rotated_iou_bev_aligned(a, b)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, check_finite, check_tensor
+from .checks import FLOATING, check_device, check_finite, check_tensor, check_values
 from .dispatch import NATIVE, attach_native
 from .rotated_iou import checked_boxes, iou_of_pairs, native_boxes, near_pairs, turns
 from .suppression import best_first, greedy_survivors
@@ -29,6 +29,8 @@ def rotated_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """
     check_tensor("boxes", boxes, ("K", 5), FLOATING)
     check_tensor("scores", scores, (boxes.shape[0],), FLOATING)
+    check_device("boxes", boxes, scores=scores)
+    check_values("boxes", boxes)
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
     return torch.ops.perception.rotated_nms(boxes, scores, threshold)

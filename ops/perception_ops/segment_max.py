@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checks import check_range
+from .checks import check_count, check_range
 from .dispatch import NATIVE, NATIVE_FLOATING, attach_native
-
-_MAX_ROWS = 2**31 - 1                              # row numbers are int32
 
 
 def segment_max_reference(
@@ -50,8 +48,7 @@ def segment_max_backward_reference(grad: Tensor, argmax: Tensor, index: Tensor) 
 
 def check_rows(index: Tensor, num_segments: int) -> None:
     """Refuse what no kernel takes; reads the values, so it belongs inside an op."""
-    if index.shape[0] > _MAX_ROWS:
-        raise ValueError(f"features must have at most {_MAX_ROWS} rows, got {index.shape[0]}")
+    check_count("rows of features", index.shape[0])
     if index.device.type == "cpu":                 # elsewhere the scatter's own assertion speaks, without a stall here
         check_range("index", index, num_segments)
 
@@ -62,8 +59,9 @@ def _segment_max_cpu(
     if features.dtype not in NATIVE_FLOATING:
         return segment_max_reference(features, index, num_segments, with_argmax)
     assert NATIVE is not None
+    check_count("rows of features", index.shape[0])
     index, counts = index.contiguous(), index.new_empty(num_segments, dtype=torch.int32)
-    if features.shape[0] > _MAX_ROWS or not NATIVE.count_rows(index, counts):
+    if not NATIVE.count_rows(index, counts):
         check_rows(index, num_segments)                                   # says what is wrong
     out = features.new_empty(num_segments, features.shape[1])
     argmax = index.new_empty(num_segments if with_argmax else 0, features.shape[1], dtype=torch.int32)

@@ -155,6 +155,8 @@ def test_opcheck_passes():
         (lambda: rotated_nms(SQUARES, torch.full((4,), torch.nan), 0.5), "scores must be finite, row 0 is nan"),
         (lambda: rotated_nms(SQUARES / 0, torch.zeros(4), 0.5), "boxes must be finite, row 0"),
         (lambda: rotated_nms(-SQUARES, torch.zeros(4), 0.5), "boxes must have sizes >= 0, row 0"),
+        (lambda: rotated_nms(SQUARES, torch.zeros(4).to("meta"), 0.5), "scores must lie on cpu as boxes does"),
+        (lambda: rotated_nms(SQUARES.to("meta"), torch.zeros(4).to("meta"), 0.5), "boxes must have values"),
         (lambda: rotated_nms(SQUARES, torch.zeros(4), 1.5), r"threshold must lie in \[0, 1\], got 1.5"),
         (lambda: circle_nms(SQUARES, torch.zeros(4), 1.0), r"centers must be floating \(K, 2\), got .* \(4, 5\)"),
         (lambda: circle_nms(SQUARES[:, :2], torch.zeros(4), -1.0), r"squared_radius must be >= 0 m\^2, got -1.0"),

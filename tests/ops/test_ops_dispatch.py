@@ -9,9 +9,9 @@ import torch
 import perception_ops
 
 KERNELS = (
-    "bev_gather", "bev_scatter", "circle_nms", "group_attention", "group_attention_backward", "points_in_boxes",
-    "rotated_iou_bev", "rotated_iou_bev_aligned", "rotated_nms", "segment_max", "segment_max_backward", "segment_sum",
-    "voxelize", "window_partition",
+    "bev_gather", "bev_scatter", "circle_nms", "group_attention", "group_attention_backward", "group_layer",
+    "points_in_boxes", "rotated_iou_bev", "rotated_iou_bev_aligned", "rotated_nms", "segment_max",
+    "segment_max_backward", "segment_sum", "voxelize", "window_partition",
 )
 REPORT = "import perception_ops as ops; print(ops.native_available(), ops.native_kernels())"
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..dispatch import attach_cuda, workspace
-from ..voxelize import check_points, num_cells, voxelize_reference
+from ..voxelize import check_points, voxelize_reference
 
 
 def voxelize(
@@ -18,8 +18,7 @@ def voxelize(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`voxelize_reference` with one sort; waits for the device to learn the number of cells, as the reference does."""
     xyz, batch = xyz.detach().contiguous(), batch.contiguous()
-    samples = check_points(xyz, batch)
-    num_cells(samples, grid)
+    samples = check_points(xyz, batch, grid)
     if len(xyz) >= 2**31:
         return voxelize_reference(xyz, batch, voxel_size, point_range, grid)
     coords = batch.new_empty(len(batch), 4, dtype=torch.int32)             # as many cells as points at most
