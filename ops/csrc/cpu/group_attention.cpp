@@ -42,6 +42,7 @@ void add_copies(const Groups& of, int64_t channels, std::vector<float>& copies, 
 template <typename T>
 void group_attention(const T* qk, const T* v, const Groups& of, Heads heads, T* out,
                      [[maybe_unused]] int threads) {
+    if (of.groups == 0) return;  // a size that no group has asks for no memory
     const AttentionKernels<T>& kernels = kernels_for(v);
     const AttentionInput<T> in{qk, v, of, heads};
 #pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
@@ -55,6 +56,7 @@ void group_attention(const T* qk, const T* v, const Groups& of, Heads heads, T* 
 template <typename T>
 void group_attention_backward(const T* grad, const T* qk, const T* v, const Groups& of, Heads heads,
                               T* grad_qk, T* grad_v, [[maybe_unused]] int threads) {
+    if (of.groups == 0) return;  // a size that no group has asks for no memory
     const AttentionKernels<T>& kernels = kernels_for(v);
     const AttentionInput<T> in{qk, v, of, heads};
     const int64_t channels = heads.number * heads.width;

@@ -16,6 +16,7 @@ constexpr int64_t slots_at_once = 144;  // their tables and a panel of weights f
 
 void group_layer(const float* tokens, const float* position, const Groups& of, int64_t heads,
                  const LayerWeights& weights, float* out, [[maybe_unused]] int threads) {
+    if (of.groups == 0) return;  // a size that no group has asks for no memory
     const GroupLayerKernels& kernels = PERCEPTION_KERNELS(group_layer_kernels);
     const AlignedSpace packed(kernels.packed_floats(weights));
     kernels.pack(weights, packed.get());
