@@ -62,7 +62,7 @@ def group_attention_reference(
     """The same with torch's own attention on gathered groups."""
     _check_indices(slots, back, v.shape[0])
     q, k, value = _in_groups(qk, v, slots, group_size, num_heads)                           # (G, heads, S, D) each
-    mask = None if valid is None else valid.view(valid.shape[0] // group_size, 1, 1, group_size)                      # (G, 1, 1, S) keys
+    mask = None if valid is None else valid.view(valid.shape[0] // group_size, 1, 1, group_size)
     mixed = F.scaled_dot_product_attention(q, k, value, attn_mask=mask)
     if mask is not None:
         mixed = mixed.masked_fill(~mask.any(3, keepdim=True), 0.0)
