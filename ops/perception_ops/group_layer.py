@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_positive, check_range, check_tensor
+from .checks import check_count, check_device, check_positive, check_range, check_tensor
 from .dispatch import NATIVE, attach_native, is_native
 from .group_attention import group_attention_reference
 
@@ -87,14 +87,18 @@ def group_layer(
         ValueError: wrong shapes or dtypes, an index out of range, a size that does not divide.
     """
     check_positive(group_size=group_size, num_heads=num_heads)
+    check_count("group_size", group_size)
+    check_count("num_heads", num_heads)
     check_tensor("tokens", tokens, ("N", "C"), _FLOAT)
+    check_tensor("weights.fc1", weights.fc1, ("H", "C"), _FLOAT)
     (N, C), H = tokens.shape, weights.fc1.shape[0]
     check_tensor("position", position, (N, C), _FLOAT)
     check_tensor("slots", slots, ("P",), (torch.int64,))
     check_tensor("back", back, (N,), (torch.int64,))
     if valid is not None:
         check_tensor("valid", valid, (slots.shape[0],), (torch.bool,))
-    if slots.shape[0] % group_size or C % num_heads:
+    check_device("tokens", tokens, position=position, slots=slots, back=back, valid=valid)
+    if slots.shape[0] % group_size or C == 0 or C % num_heads:
         raise ValueError(
             f"group_size must divide the slots and num_heads the channels, got {slots.shape[0]} slots in groups of "
             f"{group_size} and {C} channels in {num_heads} heads"
@@ -102,6 +106,7 @@ def group_layer(
     shapes = ((3 * C, C), (3 * C,), (C, C), (C,), (C,), (C,), (H, C), (H,), (C, H), (C,), (C,), (C,))
     for name, weight, shape in zip(GroupLayerWeights._fields, weights, shapes, strict=True):
         check_tensor(f"weights.{name}", weight, shape, _FLOAT)
+        check_device("tokens", tokens, **{f"weights.{name}": weight})
     return torch.ops.perception.group_layer(
         tokens, position, slots, back, valid, list(weights), group_size, num_heads, eps
     )

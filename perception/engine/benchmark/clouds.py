@@ -14,10 +14,10 @@ NEAREST_M, FARTHEST_M = 3.0, 50.0
 
 
 def street_points(count: int, channels: int, seed: int = 0) -> Tensor:
-    """(count, channels) float32 points of a spinning LiDAR: dense near the vehicle, most on the ground."""
+    """(count, channels) float32 points of a spinning LiDAR, in the order it turns: dense nearby, most on the ground."""
     draw = torch.Generator().manual_seed(seed)
     radius = NEAREST_M * (FARTHEST_M / NEAREST_M) ** torch.rand(count, generator=draw)   # log-uniform
-    angle = torch.rand(count, generator=draw) * 2 * math.pi
+    angle = torch.rand(count, generator=draw).sort().values * 2 * math.pi
     height = torch.where(torch.rand(count, generator=draw) < 0.6, 0.0, 2.5) * torch.rand(count, generator=draw)
     rest = torch.rand(count, channels - 3, generator=draw)
     return torch.cat([torch.stack([radius * angle.cos(), radius * angle.sin(), height], dim=1), rest], dim=1)

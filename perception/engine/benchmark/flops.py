@@ -38,6 +38,13 @@ def group_attention_backward_flops(grad: Shape, qk: Shape, v: Shape, slots: Shap
     return 10 * slots[0] * group_size * v[1]
 
 
+def group_layer_flops(tokens: Shape, position: Shape, slots: Shape, back: Shape, valid: Any, weights: Sequence[Shape],
+                      group_size: int, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """The linear layers' products for each slot, and the attention of each group."""
+    products = 2 * sum(prod(weight) for weight in weights if len(weight) == 2)
+    return slots[0] * (products + 4 * group_size * tokens[1])
+
+
 def attention_flops(q: Shape, k: Shape, v: Shape, *_: Any, out_shape: Any = None, **__: Any) -> int:
     """q (.., L, D), k (.., S, D), v (.., S, E): 2 L S (D + E) a head."""
     return 2 * prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
@@ -52,6 +59,7 @@ def attention_backward_flops(grad: Shape, q: Shape, k: Shape, v: Shape, *_: Any,
 _FORMULAS: dict[Any, Any] = {
     torch.ops.perception.group_attention: group_attention_flops,
     torch.ops.perception.group_attention_backward: group_attention_backward_flops,
+    torch.ops.perception.group_layer: group_layer_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward_flops,
 }

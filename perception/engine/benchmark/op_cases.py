@@ -7,9 +7,11 @@ from functools import partial
 import torch
 
 from perception_ops import (
+    GroupLayerWeights,
     bev_scatter,
     circle_nms,
     group_attention,
+    group_layer,
     points_in_boxes,
     rotated_iou_bev,
     rotated_iou_bev_aligned,
@@ -21,6 +23,7 @@ from perception_ops import (
 from perception_ops.bev_scatter import bev_gather_reference, bev_scatter_reference
 from perception_ops.circle_nms import circle_nms_reference
 from perception_ops.group_attention import group_attention_backward_reference, group_attention_reference
+from perception_ops.group_layer import group_layer_reference
 from perception_ops.points_in_boxes import points_in_boxes_reference
 from perception_ops.rotated_iou import rotated_iou_bev_aligned_reference, rotated_iou_bev_reference
 from perception_ops.rotated_nms import rotated_nms_reference
@@ -132,6 +135,20 @@ def _group_attention_backward(size: int, dtype: torch.dtype, device: torch.devic
     )
 
 
+def _group_layer(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    _, tokens, *indices = groups(size, torch.float32, device, GROUP_SIZE)
+    position = random_features(size, CHANNELS, torch.float32, device)
+    C, H = CHANNELS, 2 * CHANNELS
+    shapes = ((3 * C, C), (3 * C, 1), (C, C), (C, 1), (C, 1), (C, 1), (H, C), (H, 1), (C, H), (C, 1), (C, 1), (C, 1))
+    scaled = (random_features(*shape, torch.float32, device) / shape[1] ** 0.5 for shape in shapes)
+    weights = GroupLayerWeights(*(weight.squeeze(1) if weight.shape[1] == 1 else weight for weight in scaled))
+    arguments = (tokens, position, *indices, weights)
+    return Case(
+        partial(group_layer, *arguments, group_size=GROUP_SIZE, num_heads=HEADS),
+        partial(group_layer_reference, *arguments, GROUP_SIZE, HEADS, 1e-5),
+    )
+
+
 def _points_in_boxes(size: int, dtype: torch.dtype, device: torch.device) -> Case:
     arguments = (street_points(size, 3).to(device), street_boxes(200)[:, :7].contiguous().to(device))
     return Case(partial(points_in_boxes, *arguments), partial(points_in_boxes_reference, *arguments))
@@ -178,6 +195,7 @@ OPS: dict[str, TimedOp] = {
         for suffix, build in (("", _group_attention), ("_backward", _group_attention_backward))
         for group_size in (69, GROUP_SIZE)
     },
+    "group_layer": TimedOp(_group_layer, (*TOKENS, 100_000), "group_layer"),
     "points_in_boxes": TimedOp(_points_in_boxes, POINTS, "points_in_boxes"),
     "rotated_iou_bev": TimedOp(_rotated_iou_bev, BOXES, "rotated_iou_bev", growth=2),
     "rotated_iou_bev_aligned": TimedOp(_rotated_iou_bev_aligned, POINTS, "rotated_iou_bev_aligned"),
