@@ -136,13 +136,13 @@ def _group_attention_backward(size: int, dtype: torch.dtype, device: torch.devic
 
 
 def _group_layer(size: int, dtype: torch.dtype, device: torch.device) -> Case:
-    _, tokens, *indices = groups(size, torch.float32, device, GROUP_SIZE)
+    _, tokens, slots, back, valid = groups(size, torch.float32, device, GROUP_SIZE)
     position = random_features(size, CHANNELS, torch.float32, device)
     C, H = CHANNELS, 2 * CHANNELS
     shapes = ((3 * C, C), (3 * C, 1), (C, C), (C, 1), (C, 1), (C, 1), (H, C), (H, 1), (C, H), (C, 1), (C, 1), (C, 1))
     scaled = (random_features(*shape, torch.float32, device) / shape[1] ** 0.5 for shape in shapes)
     weights = GroupLayerWeights(*(weight.squeeze(1) if weight.shape[1] == 1 else weight for weight in scaled))
-    arguments = (tokens, position, *indices, weights)
+    arguments = (tokens, position, slots, back, valid, weights)
     return Case(
         partial(group_layer, *arguments, group_size=GROUP_SIZE, num_heads=HEADS),
         partial(group_layer_reference, *arguments, GROUP_SIZE, HEADS, 1e-5),
