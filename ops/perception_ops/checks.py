@@ -33,7 +33,7 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int | str, ...], dtypes
     raise ValueError(f"{name} must be {wanted_dtype} {wanted_shape}, got {tensor.dtype} {tuple(tensor.shape)}")
 
 
-def check_device(name: str, tensor: Tensor, **others: Tensor | None) -> None:
+def check_device(name: str, tensor: Tensor, /, **others: Tensor | None) -> None:
     """Refuse tensors that do not lie where the first one lies."""
     for other_name, other in others.items():
         if other is not None and other.device != tensor.device:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import perception_ops
+from perception_ops.checks import check_device
 
 KERNELS = (
     "bev_gather", "bev_scatter", "circle_nms", "group_attention", "group_attention_backward", "group_layer",
@@ -47,6 +48,12 @@ def test_an_unknown_mode_is_refused():
     assert "ValueError: PERCEPTION_OPS must be one of auto, reference or unset, got 'refrence'" in failed.stderr
 
 
+def test_tensors_of_two_devices_are_refused_by_name():
+    with pytest.raises(ValueError, match="index must lie on cpu as features does, got meta"):
+        check_device("features", torch.zeros(2), index=torch.zeros(2, device="meta"), valid=None)
+
+
 def test_listed_kernels_are_ops():
-    assert all(hasattr(torch.ops.perception, name) for name in perception_ops.native_kernels())
+    listed = perception_ops.native_kernels() + perception_ops.cuda_kernels()
+    assert all(hasattr(torch.ops.perception, name) for name in listed)
     assert perception_ops.native_available() == bool(perception_ops.native_kernels())
