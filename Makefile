@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := $(shell find ops -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' 2>/dev/null)
+SOURCES := $(shell find ops -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name 'CMakeLists.txt' 2>/dev/null)
 
-.PHONY: demo test test-slow cuda-test install lint bench clean
+.PHONY: demo test test-slow cuda-test cuda-check install lint bench clean
 
 install: $(STAMP)
 
@@ -25,6 +25,9 @@ test-slow: $(STAMP)
 
 cuda-test: $(STAMP)
 	$(BIN)/python -m pytest -m cuda
+
+cuda-check:
+	$(PYTHON) ops/cuda_check.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

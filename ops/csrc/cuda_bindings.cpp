@@ -3,9 +3,15 @@
 #include "cuda_bindings.hpp"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+
+#include <array>
 
 #include "binding_types.hpp"
+#include "cuda/bev_scatter.hpp"
 #include "cuda/segment_reduce.hpp"
+#include "cuda/voxelize.hpp"
+#include "cuda/window_partition.hpp"
 
 namespace nb = nanobind;
 
@@ -15,6 +21,8 @@ namespace {
 template <typename T, int Dims>
 using Array = nb::ndarray<T, nb::ndim<Dims>, nb::c_contig, nb::device::PERCEPTION_KERNEL_DEVICE>;
 using Bytes = Array<uint8_t, 1>;
+template <typename T>
+using MapArray = nb::ndarray<T, nb::ndim<4>, nb::device::PERCEPTION_KERNEL_DEVICE>;  // (B, C, ny, nx), any memory order
 
 Stream stream_of(uintptr_t address) { return reinterpret_cast<Stream>(address); }
 
@@ -22,9 +30,49 @@ void check_room(const Bytes& workspace, size_t wanted) {
     if (workspace.shape(0) < wanted) throw nb::value_error("workspace is too small");
 }
 
+template <typename Array>
+int64_t rows_of(const Array& array) {
+    return static_cast<int64_t>(array.shape(0));
+}
+
+void window_partition(Array<const int32_t, 2> coords, Array<const int64_t, 1> starts,
+                      Array<const int64_t, 1> slot_starts, int64_t nx, int64_t ny, int64_t wx, int64_t wy,
+                      int64_t group_size, Array<int64_t, 2> orders, Array<int64_t, 1> flat2win,
+                      Array<int64_t, 1> win2flat, Array<bool, 1> valid, Bytes workspace, uintptr_t stream) {
+    const Tokens tokens{coords.data(),   starts.data(),       slot_starts.data(),
+                        rows_of(coords), rows_of(starts) - 1, rows_of(flat2win)};
+    const Axis x{nx, wx}, y{ny, wy};
+    check_room(workspace, window_workspace(tokens.rows, tokens.samples, x, y));
+    window_orders(tokens, x, y, orders.data(), workspace.data(), stream_of(stream));
+    group_slots(tokens, group_size, flat2win.data(), win2flat.data(), valid.data(), stream_of(stream));
+}
+
+using Corner = std::array<float, 3>;
+using Cells = std::array<int64_t, 3>;
+
+VoxelGrid grid_of(const Corner& low, const Corner& size, const Cells& cells) {
+    return {{low[0], size[0], cells[0]}, {low[1], size[1], cells[1]}, {low[2], size[2], cells[2]}};
+}
+
+void voxelize_points(Array<const float, 2> xyz, Array<const int64_t, 1> batch, int64_t samples, Corner low, Corner size,
+                     Cells cells, Array<int32_t, 2> coords, Array<int64_t, 1> inverse, Array<int64_t, 1> counts,
+                     Array<int64_t, 1> num_cells, Bytes workspace, uintptr_t stream) {
+    const CloudPoints cloud{xyz.data(), batch.data(), rows_of(xyz), samples};
+    const VoxelGrid grid = grid_of(low, size, cells);
+    check_room(workspace, voxelize_workspace(cloud.points, samples, grid));
+    voxelize(cloud, grid, coords.data(), inverse.data(), counts.data(), num_cells.data(), workspace.data(),
+             stream_of(stream));
+}
+
+template <typename T>
+BevMap map_of(const MapArray<T>& map) {
+    return {rows_of(map),  static_cast<int64_t>(map.shape(1)), static_cast<int64_t>(map.shape(2)),
+            static_cast<int64_t>(map.shape(3)), map.stride(0), map.stride(1), map.stride(2), map.stride(3)};
+}
+
 template <typename Table>
 RowSegments row_segments(const Array<const int64_t, 1>& index, const Table& by_segment) {
-    return {index.data(), static_cast<int64_t>(index.shape(0)), static_cast<int64_t>(by_segment.shape(0))};
+    return {index.data(), rows_of(index), rows_of(by_segment)};
 }
 
 template <typename T>
@@ -48,12 +96,32 @@ void define_floating(nb::module_& m) {
         segment_max_backward(grad.data(), argmax.data(), row_segments(index, grad),
                              static_cast<int64_t>(out.shape(1)), out.data(), stream_of(stream));
     });
+    m.def("bev_scatter", [](Array<const T, 2> features, Array<const int32_t, 2> coords, MapArray<T> map,
+                            Bytes workspace, uintptr_t stream) {
+        check_room(workspace, bev_workspace(rows_of(coords), map_of(map)));
+        bev_scatter(features.data(), {coords.data(), rows_of(coords)}, map_of(map), map.data(), workspace.data(),
+                    stream_of(stream));
+    });
+    m.def("bev_gather", [](MapArray<const T> map, Array<const int32_t, 2> coords, Array<T, 2> out, uintptr_t stream) {
+        bev_gather(map.data(), {coords.data(), rows_of(coords)}, map_of(map), out.data(), stream_of(stream));
+    });
 }
 
 }  // namespace
 
 void define_kernels(nb::module_& m) {
+    m.def("window_partition", &window_partition);
+    m.def("window_workspace", [](int64_t rows, int64_t samples, int64_t nx, int64_t ny, int64_t wx, int64_t wy) {
+        return window_workspace(rows, samples, {nx, wx}, {ny, wy});
+    });
+    m.def("voxelize", &voxelize_points);
+    m.def("voxelize_workspace", [](int64_t points, int64_t samples, Cells cells) {
+        return voxelize_workspace(points, samples, grid_of({}, {}, cells));
+    });
     m.def("segment_workspace", &segment_workspace);
+    m.def("bev_workspace", [](int64_t rows, int64_t samples, int64_t ny, int64_t nx) {
+        return bev_workspace(rows, {samples, 0, ny, nx, 0, 0, 0, 0});
+    });
     define_floating<float>(m);
     define_floating<Bfloat16>(m);
     define_floating<Float16>(m);

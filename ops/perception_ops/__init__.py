@@ -3,9 +3,10 @@
 ``PERCEPTION_OPS=reference``, set before the import, forces the references; see `dispatch`.
 """
 
+from . import cuda
 from .bev_scatter import bev_scatter
 from .circle_nms import circle_nms
-from .dispatch import native_available, native_kernels
+from .dispatch import cuda_kernels, native_available, native_kernels
 from .group_attention import group_attention
 from .points_in_boxes import points_in_boxes
 from .rotated_iou import rotated_iou_bev, rotated_iou_bev_aligned
@@ -18,6 +19,8 @@ __all__ = [
     "WindowPartition",
     "bev_scatter",
     "circle_nms",
+    "cuda",
+    "cuda_kernels",
     "group_attention",
     "native_available",
     "native_kernels",

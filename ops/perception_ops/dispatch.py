@@ -7,20 +7,24 @@ built, "reference" leaves every op on its pure-torch reference.
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import torch
+from torch import Tensor
 from torch.library import CustomOpDef
 
 logger = logging.getLogger(__name__)
 
 NATIVE_FLOATING = (torch.float32, torch.bfloat16)  # what the compiled kernels read; other dtypes take the references
+CUDA_FLOATING = (torch.float32, torch.bfloat16, torch.float16)
 
 _MODES = ("auto", "reference")
 _attached: list[str] = []
+_attached_on_cuda: list[str] = []
 
 
 def native_available() -> bool:
@@ -33,9 +37,14 @@ def native_kernels() -> tuple[str, ...]:
     return tuple(sorted(_attached))
 
 
+def cuda_kernels() -> tuple[str, ...]:
+    """Names of the ops that run on a compiled kernel for tensors of a GPU; the others run on their references."""
+    return tuple(sorted(_attached_on_cuda))
+
+
 def is_native(name: str, device: torch.device) -> bool:
     """Whether a compiled kernel serves the op ``name`` for tensors on ``device``."""
-    return device.type == "cpu" and name in _attached
+    return name in {"cpu": _attached, "cuda": _attached_on_cuda}.get(device.type, ())
 
 
 def attach_native(op: CustomOpDef, name: str, kernel: Callable[..., object]) -> None:
@@ -49,6 +58,43 @@ def attach_native(op: CustomOpDef, name: str, kernel: Callable[..., object]) -> 
     if NATIVE is not None:
         op.register_kernel("cpu")(kernel)
         _attached.append(name)
+
+
+def attach_cuda(name: str, kernel: Callable[..., object]) -> None:
+    """Make ``kernel`` serve the tensors of a GPU for an op, if CUDA kernels were built and are in use.
+
+    Args:
+        name: the op's name without namespace, as `cuda_kernels` lists it.
+        kernel: takes the kernel module and the address of a stream, then what the op's reference takes; returns what
+            that returns.
+    """
+    module: ModuleType | None = getattr(NATIVE, "cuda", None)
+    if module is None:
+        return
+    names = list(inspect.signature(kernel).parameters)[2:]
+
+    def on_current_stream(*arguments: object) -> object:
+        device = _one_device(names, arguments)
+        with torch.cuda.device(device):
+            return kernel(module, torch.cuda.current_stream(device).cuda_stream, *arguments)
+
+    torch.library.register_kernel(f"perception::{name}", "cuda", on_current_stream)
+    _attached_on_cuda.append(name)
+
+
+def _one_device(names: Sequence[str], arguments: Sequence[object]) -> torch.device:
+    """The device of all tensors among the arguments."""
+    devices = {name: value.device for name, value in zip(names, arguments, strict=True) if isinstance(value, Tensor)}
+    first, device = next(iter(devices.items()))
+    for other, place in devices.items():
+        if place != device:
+            raise ValueError(f"{other} must be on the device of {first}, {device}, got {place}")
+    return device
+
+
+def workspace(num_bytes: int, device: torch.device) -> Tensor:
+    """Memory that a kernel asked for, (num_bytes,) uint8."""
+    return torch.empty(num_bytes, dtype=torch.uint8, device=device)
 
 
 def _load_native() -> ModuleType | None:

@@ -25,7 +25,7 @@ def segment_max_reference(features: Tensor, index: Tensor, num_segments: int) ->
         The maxima (M, C), 0 in an empty segment, and argmax (M, C) int32, the lowest row that holds the maximum, N in
         an empty segment.
     """
-    _check_rows(index, num_segments)
+    check_rows(index, num_segments)
     N, C = features.shape
     rows = index[:, None].expand_as(features)                                              # (N, C)
     top = features.new_zeros(num_segments, C).scatter_reduce_(0, rows, features, "amax", include_self=False)
@@ -43,7 +43,8 @@ def segment_max_backward_reference(grad: Tensor, argmax: Tensor, index: Tensor) 
     return canvas.scatter_(0, argmax.long(), grad)[:-1].clone()
 
 
-def _check_rows(index: Tensor, num_segments: int) -> None:
+def check_rows(index: Tensor, num_segments: int) -> None:
+    """Refuse what no kernel takes; reads the values, so it belongs inside an op."""
     if index.shape[0] > _MAX_ROWS:
         raise ValueError(f"features must have at most {_MAX_ROWS} rows, got {index.shape[0]}")
     if index.device.type == "cpu":                 # elsewhere the scatter's own assertion speaks, without a stall here
@@ -54,7 +55,7 @@ def _segment_max_cpu(features: Tensor, index: Tensor, num_segments: int) -> tupl
     if features.dtype not in NATIVE_FLOATING:
         return segment_max_reference(features, index, num_segments)
     assert NATIVE is not None
-    _check_rows(index, num_segments)
+    check_rows(index, num_segments)
     out = features.new_empty(num_segments, features.shape[1])
     argmax = index.new_empty(out.shape, dtype=torch.int32)
     rows = features.detach().contiguous()

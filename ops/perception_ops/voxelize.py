@@ -49,7 +49,7 @@ def voxelize_reference(
     xyz: Tensor, batch: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same in tensor algebra; float32 throughout, so that borders fall where the published models put them."""
-    _check_values(xyz, batch)
+    check_points(xyz, batch)
     nx, ny, nz = grid
     cell = ((xyz - xyz.new_tensor(point_range[:3])) / xyz.new_tensor(voxel_size)).floor()
     cell = cell.clamp(min=0).minimum(xyz.new_tensor([nx - 1, ny - 1, nz - 1])).long()       # (N, 3) x, y, z
@@ -59,10 +59,15 @@ def voxelize_reference(
     return torch.stack(coords, 1).int(), inverse, counts
 
 
-def _check_values(xyz: Tensor, batch: Tensor) -> None:
+def check_points(xyz: Tensor, batch: Tensor) -> int:
+    """Number of samples that the points' batch indices span, after a look at the values."""
     check_finite("xyz", xyz)
-    if bool((batch < 0).any()):
-        raise ValueError(f"batch must be >= 0, got {int(batch.min())}")
+    if batch.numel() == 0:
+        return 1
+    first, last = torch.stack(batch.aminmax()).tolist()                                    # waits for a device once
+    if first < 0:
+        raise ValueError(f"batch must be >= 0, got {first}")
+    return last + 1
 
 
 def _voxelize_cpu(
@@ -70,7 +75,7 @@ def _voxelize_cpu(
 ) -> tuple[Tensor, Tensor, Tensor]:
     assert NATIVE is not None
     xyz, batch = xyz.detach().contiguous(), batch.contiguous()
-    _check_values(xyz, batch)
+    check_points(xyz, batch)
     coords = batch.new_empty(len(batch), 4, dtype=torch.int32)             # as many cells as points at most
     inverse, counts = torch.empty_like(batch), torch.empty_like(batch)
     cells = NATIVE.voxelize(

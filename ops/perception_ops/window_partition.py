@@ -64,8 +64,8 @@ def window_partition_reference(
     coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same in tensor algebra; the four tensors of a `WindowPartition`."""
-    counts = _sample_counts(coords, batch_size, grid)                                      # (B,)
-    x_axis, y_axis = _Axis(grid[0], window[0]), _Axis(grid[1], window[1])
+    counts = sample_counts(coords, batch_size, grid)                                      # (B,)
+    x_axis, y_axis = Axis(grid[0], window[0]), Axis(grid[1], window[1])
     batch, _, y, x = coords.long().unbind(1)
     shifted_x, shifted_y = x + x_axis.window // 2, y + y_axis.window // 2
     keys = [
@@ -77,7 +77,7 @@ def window_partition_reference(
     return torch.stack(keys).argsort(dim=1, stable=True), *_group_slots(counts, group_size)
 
 
-def _sample_counts(coords: Tensor, batch_size: int, grid: Sequence[int]) -> Tensor:
+def sample_counts(coords: Tensor, batch_size: int, grid: Sequence[int]) -> Tensor:
     """Rows of each sample, (B,) int64, after a look at the values."""
     batch = coords[:, 0]
     check_range("coords batch", batch, batch_size)
@@ -88,7 +88,9 @@ def _sample_counts(coords: Tensor, batch_size: int, grid: Sequence[int]) -> Tens
     return torch.bincount(batch, minlength=batch_size)
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
+    """Cells of the grid and of a window along one direction."""
+
     cells: int
     window: int
 
@@ -98,7 +100,7 @@ class _Axis(NamedTuple):
         return -(-self.cells // self.window) + 1
 
 
-def _serpentine_key(minor: Tensor, minor_axis: _Axis, major: Tensor, major_axis: _Axis, batch: Tensor) -> Tensor:
+def _serpentine_key(minor: Tensor, minor_axis: Axis, major: Tensor, major_axis: Axis, batch: Tensor) -> Tensor:
     """(N,) int64 keys: along minor first, then major; unique within a sample, samples apart on any grid."""
     block = 4 * minor_axis.window * major_axis.window
     i, u = minor // minor_axis.window, minor % minor_axis.window
@@ -130,7 +132,7 @@ def _window_partition_cpu(
     coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     assert NATIVE is not None
-    counts = _sample_counts(coords, batch_size, grid)
+    counts = sample_counts(coords, batch_size, grid)
     num_slots = int((-(-counts // group_size) * group_size).sum())
     orders, win2flat = counts.new_empty(4, len(coords)), counts.new_empty(len(coords))
     flat2win, valid = counts.new_empty(num_slots), counts.new_empty(num_slots, dtype=torch.bool)

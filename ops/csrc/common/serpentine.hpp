@@ -28,4 +28,17 @@ PERCEPTION_HD inline uint64_t serpentine_key(int64_t minor, Axis minor_axis, int
     return static_cast<uint64_t>(window * block + alternate(major_window, cell));
 }
 
+// Keys are below this number.
+PERCEPTION_HD inline uint64_t serpentine_span(Axis x, Axis y) {
+    return static_cast<uint64_t>(2 * windows_along(x) * windows_along(y) * (4 * x.window * y.window));
+}
+
+constexpr int serpentine_orders = 4;  // x, x_shift, y, y_shift: along which axis first, and with shifted windows or not
+
+PERCEPTION_HD inline uint64_t order_key(int order, int64_t cell_x, Axis x, int64_t cell_y, Axis y) {
+    const bool is_shifted = order % 2 == 1, is_along_x = order < 2;
+    const int64_t at_x = cell_x + (is_shifted ? x.window / 2 : 0), at_y = cell_y + (is_shifted ? y.window / 2 : 0);
+    return is_along_x ? serpentine_key(at_x, x, at_y, y) : serpentine_key(at_y, y, at_x, x);
+}
+
 }  // namespace perception

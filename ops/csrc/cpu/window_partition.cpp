@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "common/group_slot.hpp"
 #include "cpu/radix_sort.hpp"
 
 namespace perception::cpu {
@@ -10,14 +11,11 @@ namespace {
 
 // Writes the rows [start, start + count) to `out` in key order; order 0..3 = x, x_shift, y, y_shift.
 void sort_sample(const int32_t* coords, int64_t start, int64_t count, int order, Axis x, Axis y, int64_t* out) {
-    const bool is_shifted = order % 2 == 1, is_along_x = order < 2;
-    const int64_t shift_x = is_shifted ? x.window / 2 : 0, shift_y = is_shifted ? y.window / 2 : 0;
     std::vector<KeyedRow> pairs(static_cast<size_t>(count));
     uint64_t largest = 0;
     for (int64_t i = 0; i < count; ++i) {
         const int32_t* cell = coords + 4 * (start + i);
-        const int64_t cx = cell[3] + shift_x, cy = cell[2] + shift_y;
-        const uint64_t key = is_along_x ? serpentine_key(cx, x, cy, y) : serpentine_key(cy, y, cx, x);
+        const uint64_t key = order_key(order, cell[3], x, cell[2], y);
         pairs[static_cast<size_t>(i)] = {key, start + i};
         largest = std::max(largest, key);
     }
@@ -44,11 +42,10 @@ void group_slots(const Tokens& tokens, int64_t group_size, int64_t* flat2win, in
     for (int64_t b = 0; b < tokens.samples; ++b) {
         const int64_t count = tokens.counts[b];
         const int64_t slots = (count + group_size - 1) / group_size * group_size;
-        const bool is_short = count < group_size;
         for (int64_t j = 0; j < slots; ++j) {
-            const int64_t source = j < count ? j : (is_short ? 0 : j - group_size);
-            flat2win[slot + j] = start + source;
-            valid[slot + j] = j < count || !is_short;
+            const GroupSlot of = group_slot(j, count, group_size);
+            flat2win[slot + j] = start + of.token;
+            valid[slot + j] = of.is_valid;
             if (j < count) win2flat[start + j] = slot + j;
         }
         start += count;

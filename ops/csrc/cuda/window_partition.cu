@@ -1,0 +1,95 @@
+#include "window_partition.hpp"
+
+#include <bit>
+
+#include "common/group_slot.hpp"
+#include "device.hpp"
+#include "device_sort.hpp"
+#include "grid.hpp"
+#include "workspace.hpp"
+
+namespace perception::cuda {
+namespace {
+
+struct OrderSpace {
+    uint64_t *keys, *sorted_keys;  // (4, N)
+    int32_t *rows, *sorted_rows;
+    char* sort;
+    size_t sort_bytes, bytes;
+    int key_bits;
+
+    OrderSpace(void* memory, int64_t row_count, int64_t samples, Axis x, Axis y) {
+        const int64_t keys_in_all = serpentine_orders * row_count;
+        Workspace space(memory);
+        keys = space.take<uint64_t>(keys_in_all);
+        sorted_keys = space.take<uint64_t>(keys_in_all);
+        rows = space.take<int32_t>(keys_in_all);
+        sorted_rows = space.take<int32_t>(keys_in_all);
+        key_bits = std::bit_width(serpentine_orders * static_cast<uint64_t>(samples) * serpentine_span(x, y) - 1);
+        sort_bytes = sort_pairs_workspace<uint64_t>(keys_in_all, 0, key_bits);
+        sort = space.take<char>(static_cast<int64_t>(sort_bytes));
+        bytes = space.bytes();
+    }
+};
+
+// One thread a row; its four keys lie N apart, so neighbouring threads write side by side.
+__global__ void make_keys(Tokens tokens, Axis x, Axis y, uint64_t* keys, int32_t* rows) {
+    const int64_t i = thread_number();
+    if (i >= tokens.rows) return;
+    const int32_t* cell = tokens.coords + 4 * i;
+    const uint64_t span = serpentine_span(x, y);
+    for (int order = 0; order < serpentine_orders; ++order) {
+        const auto piece = static_cast<uint64_t>(order * tokens.samples + cell[0]);
+        keys[order * tokens.rows + i] = piece * span + order_key(order, cell[3], x, cell[2], y);
+        rows[order * tokens.rows + i] = static_cast<int32_t>(i);
+    }
+}
+
+__global__ void widen_rows(const int32_t* rows, int64_t count, int64_t* out) {
+    const int64_t i = thread_number();
+    if (i < count) out[i] = rows[i];
+}
+
+// The last sample that begins at a slot <= `slot`: empty samples before it begin at the same.
+__device__ int64_t sample_of(const Tokens& tokens, int64_t slot) {
+    int64_t low = 0, high = tokens.samples;
+    while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        (tokens.slot_starts[middle] <= slot ? low : high) = middle;
+    }
+    return low;
+}
+
+__global__ void fill_slots(Tokens tokens, int64_t group_size, int64_t* flat2win, int64_t* win2flat, bool* valid) {
+    const int64_t slot = thread_number();
+    if (slot >= tokens.slots) return;
+    const int64_t sample = sample_of(tokens, slot), start = tokens.starts[sample];
+    const int64_t count = tokens.starts[sample + 1] - start, place = slot - tokens.slot_starts[sample];
+    const GroupSlot of = group_slot(place, count, group_size);
+    flat2win[slot] = start + of.token;
+    valid[slot] = of.is_valid;
+    if (place < count) win2flat[start + place] = slot;
+}
+
+}  // namespace
+
+size_t window_workspace(int64_t rows, int64_t samples, Axis x, Axis y) {
+    return OrderSpace(nullptr, rows, samples, x, y).bytes;
+}
+
+void window_orders(const Tokens& tokens, Axis x, Axis y, int64_t* orders, void* workspace, Stream stream) {
+    const OrderSpace space(workspace, tokens.rows, tokens.samples, x, y);
+    const int64_t count = serpentine_orders * tokens.rows;
+    launch<make_keys>(blocks_for(tokens.rows), block_threads, 0, stream, tokens, x, y, space.keys, space.rows);
+    sort_pairs(space.sort, space.sort_bytes, space.keys, space.sorted_keys, space.rows, space.sorted_rows, count, 0,
+               space.key_bits, stream);
+    launch<widen_rows>(blocks_for(count), block_threads, 0, stream, space.sorted_rows, count, orders);
+}
+
+void group_slots(const Tokens& tokens, int64_t group_size, int64_t* flat2win, int64_t* win2flat, bool* valid,
+                 Stream stream) {
+    launch<fill_slots>(blocks_for(tokens.slots), block_threads, 0, stream, tokens, group_size, flat2win, win2flat,
+                       valid);
+}
+
+}  // namespace perception::cuda

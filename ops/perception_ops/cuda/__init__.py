@@ -1,0 +1,20 @@
+"""The ops' kernels for tensors of a GPU, where they were built (``PERCEPTION_CUDA=ON``); importing this attaches them.
+
+Each function takes the kernel module and the stream's address, then what the op takes: the same code runs in the tests
+on the host, where the kernels are emulated. None of them waits for the device beyond what the op's reference does.
+"""
+
+from .bev_scatter import bev_gather, bev_scatter
+from .segment_reduce import segment_max, segment_max_backward, segment_sum
+from .voxelize import voxelize
+from .window_partition import window_partition
+
+__all__ = [
+    "bev_gather",
+    "bev_scatter",
+    "segment_max",
+    "segment_max_backward",
+    "segment_sum",
+    "voxelize",
+    "window_partition",
+]
