@@ -39,8 +39,8 @@ void group_attention(const T* qk, const T* v, const Groups& of, Heads heads, T* 
     attend_plainly(in, out, stream);
 }
 
-size_t group_attention_backward_workspace(int64_t groups, int64_t size, int64_t tokens, Heads heads) {
-    return BackwardSpace(nullptr, groups * size, tokens, heads).space.bytes();
+size_t group_attention_backward_workspace(int64_t slots, int64_t tokens, Heads heads) {
+    return BackwardSpace(nullptr, slots, tokens, heads).space.bytes();
 }
 
 template <typename T>

@@ -24,7 +24,7 @@ void group_attention(const T* qk, const T* v, const Groups& of, Heads heads, T* 
 // grad (N, C) -> grad_qk (N, 2C), grad_v (N, C). The softmax is computed again, once for the queries' gradients and once
 // for those of keys and values, so that each is summed up where it is written. The workspace holds two floats for each
 // slot and head and 2C floats for each copy; the shares of copies are added at the end, in slot order.
-size_t group_attention_backward_workspace(int64_t groups, int64_t size, int64_t tokens, Heads heads);
+size_t group_attention_backward_workspace(int64_t slots, int64_t tokens, Heads heads);
 
 template <typename T>
 void group_attention_backward(const T* grad, const T* qk, const T* v, const Groups& of, Heads heads, T* grad_qk,

@@ -13,16 +13,19 @@ namespace {
 
 // Tiles of keys that a warp weighs at once: the more, the fewer times its sums are rescaled.
 template <int Steps>
-constexpr int key_tiles = Steps <= 4 ? 5 : 3;
+constexpr int key_tiles = Steps <= 4 ? 4 : 3;
 
-// Logits (16, 16 Keys) -> weights, after the sums over earlier keys have been brought to the same offset.
+// Logits (16, 16 Keys) -> weights, after the sums over earlier keys have been brought to the same offset. Bit j of `tiles`
+// says whether there are any in tile j.
 template <int Keys, int Sums>
-__device__ void weigh(float (&logits)[Keys][2][4], float scale, OnlineSoftmax (&softmax)[2], float (&mixed)[Sums][4]) {
+__device__ void weigh(float (&logits)[Keys][2][4], uint32_t tiles, float scale, OnlineSoftmax (&softmax)[2],
+                      float (&mixed)[Sums][4]) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
         float largest = -INFINITY;
 #pragma unroll
         for (int j = 0; j < Keys; ++j) {
+            if ((tiles >> j & 1) == 0) continue;
 #pragma unroll
             for (int i = 0; i < 4; ++i) largest = fmaxf(largest, logits[j][i / 2][2 * half + i % 2]);
         }
@@ -35,6 +38,7 @@ __device__ void weigh(float (&logits)[Keys][2][4], float scale, OnlineSoftmax (&
         const float offset = softmax[half].offset();
 #pragma unroll
         for (int j = 0; j < Keys; ++j) {
+            if ((tiles >> j & 1) == 0) continue;
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 float& weight = logits[j][i / 2][2 * half + i % 2];
@@ -52,7 +56,7 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
     PERCEPTION_DYNAMIC_SHARED(T, memory);
     const SharedTables<T, Steps, 1> shared(memory, cut);
     const AttentionPlace place(cut, in.heads);
-    const int first_own = warp_of_block() * tile;
+    const int size = static_cast<int>(in.of.size), first_own = warp_of_block() * tile;
     T* own = shared.own[0] + first_own * step;
     const float scale = logit_scale_in_log2(in.heads);
     check_back(in.of);
@@ -60,7 +64,7 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
     OwnTile<T, Steps> queries;
     OnlineSoftmax softmax[2];
     float mixed[2 * Steps][4] = {};
-    for (int64_t first = 0; first < in.of.size; first += cut.chunk) {
+    for (int first = 0; first < size; first += cut.chunk) {
         if (first > 0) __syncthreads();
         name_rows<Side::keys>(in.of, place.group, first, cut.chunk, shared.other_tokens);
         __syncthreads();
@@ -71,21 +75,24 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
         gather_rows<Steps>(value_rows<8>(in.v, in.heads, place.head), shared.other_tokens, cut.chunk, shared.others[1]);
         await_rows();
         if (first == 0) queries.take(own);
-        for (int row = 0; row < cut.chunk; row += Keys * tile) {
+        const bool is_asking = present_rows(shared.own_tokens + first_own) != 0;
+        for (int row = 0; row < cut.chunk && is_asking; row += Keys * tile) {
             float logits[Keys][2][4];
-            uint32_t present[Keys];
+            uint32_t tiles = 0;  // with a key
 #pragma unroll
             for (int j = 0; j < Keys; ++j) {
                 const int at = row + j * tile;
-                present[j] = at < cut.chunk ? present_rows(shared.other_tokens + at) : 0;
+                const uint32_t present = at < cut.chunk ? present_rows(shared.other_tokens + at) : 0;
+                if (present == 0) continue;
+                tiles |= 1u << j;
                 clear(logits[j]);
-                if (present[j] != 0) queries.multiply_transposed(shared.others[0] + at * step, logits[j]);
-                hide_columns(present[j], logits[j]);
+                queries.multiply_transposed(shared.others[0] + at * step, logits[j]);
+                hide_columns(present, logits[j]);
             }
-            weigh(logits, scale, softmax, mixed);
+            weigh(logits, tiles, scale, softmax, mixed);
 #pragma unroll
             for (int j = 0; j < Keys; ++j) {
-                if (present[j] != 0) multiply<Steps>(logits[j], shared.others[1] + (row + j * tile) * step, mixed);
+                if (tiles >> j & 1) multiply<Steps>(logits[j], shared.others[1] + (row + j * tile) * step, mixed);
             }
         }
     }

@@ -47,7 +47,8 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
     PERCEPTION_DYNAMIC_SHARED(T, memory);
     const SharedTables<T, Steps, 2> shared(memory, cut);
     const AttentionPlace place(cut, in.heads);
-    const int first_own = warp_of_block() * tile;
+    const int size = static_cast<int>(in.of.size), first_own = warp_of_block() * tile;
+    const int32_t* own_tokens = shared.own_tokens + first_own;
     T* own = shared.own[0] + first_own * step;
     const float scale = logit_scale_in_log2(in.heads);
     check_back(in.of);
@@ -58,8 +59,8 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
     float grad_q[2 * Steps][4] = {};
     for (int pass = 0; pass < 2; ++pass) {
         const bool is_second = pass == 1;
-        for (int64_t first = 0; first < in.of.size; first += cut.chunk) {
-            if (!is_second || cut.chunk < in.of.size) {
+        for (int first = 0; first < size; first += cut.chunk) {
+            if (!is_second || cut.chunk < size) {
                 __syncthreads();
                 name_rows<Side::keys>(in.of, place.group, first, cut.chunk, shared.other_tokens);
                 __syncthreads();
@@ -79,7 +80,8 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
                 queries.take(own);
                 grads.take(shared.own[1] + first_own * step);
             }
-            for (int row = 0; row < cut.chunk; row += tile) {
+            const bool is_asking = present_rows(own_tokens) != 0;
+            for (int row = 0; row < cut.chunk && is_asking; row += tile) {
                 const uint32_t present = present_rows(shared.other_tokens + row);
                 if (present == 0) continue;
                 float logits[2][4] = {}, slopes[2][4] = {};
@@ -104,7 +106,6 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
             for (int half = 0; half < 2; ++half) statistics[half] = found.of_row(half);
         }
     }
-    const int32_t* own_tokens = shared.own_tokens + first_own;
     const int64_t slots = in.of.groups * in.of.size, first_slot = place.group * in.of.size + place.first + first_own;
     for (int half = 0; half < 2; ++half) {
         const int row = lane_of_warp() / 4 + 8 * half;
@@ -141,7 +142,7 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
     PERCEPTION_DYNAMIC_SHARED(T, memory);
     const SharedTables<T, Steps, 2> shared(memory, cut);
     const AttentionPlace place(cut, in.heads);
-    const int first_own = warp_of_block() * tile, lane = lane_of_warp();
+    const int size = static_cast<int>(in.of.size), first_own = warp_of_block() * tile, lane = lane_of_warp();
     T *own_k = shared.own[0] + first_own * step, *own_v = shared.own[1] + first_own * step;
     int32_t* own_tokens = shared.own_tokens + first_own;
     const float scale = logit_scale_in_log2(in.heads);
@@ -150,7 +151,7 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
     OwnTile<T, Steps> keys, values;
     uint32_t present_own = 0;
     float grad_k[2 * Steps][4] = {}, grad_v[2 * Steps][4] = {};
-    for (int64_t first = 0; first < in.of.size; first += cut.chunk) {
+    for (int first = 0; first < size; first += cut.chunk) {
         if (first > 0) __syncthreads();
         name_rows<Side::queries>(in.of, place.group, first, cut.chunk, shared.other_tokens);
         __syncthreads();

@@ -136,7 +136,8 @@ struct PlainShared {
 };
 
 template <typename T, int Quads>
-__global__ void __launch_bounds__(most_threads) attention_plain(AttentionInput<T> in, PlainCut cut, T* out) {
+__global__ void __launch_bounds__(most_threads, 1)
+    attention_plain(AttentionInput<T> in, PlainCut cut, T* out) {
     PERCEPTION_DYNAMIC_SHARED(float, memory);
     const PlainShared shared(memory, cut);
     const AttentionPlace place(cut, in.heads);
@@ -173,7 +174,7 @@ __global__ void __launch_bounds__(most_threads) attention_plain(AttentionInput<T
 
 // Gradients of queries, and the statistics that those of the keys need.
 template <typename T, int Quads>
-__global__ void __launch_bounds__(most_threads)
+__global__ void __launch_bounds__(most_threads, 1)
     attention_plain_grad_queries(AttentionInput<T> in, AttentionGradient<T> to, PlainCut cut) {
     PERCEPTION_DYNAMIC_SHARED(float, memory);
     const PlainShared shared(memory, cut);
@@ -227,7 +228,7 @@ __global__ void __launch_bounds__(most_threads)
 
 // Gradients of keys and their values.
 template <typename T, int Quads>
-__global__ void __launch_bounds__(most_threads)
+__global__ void __launch_bounds__(most_threads, 1)
     attention_plain_grad_keys(AttentionInput<T> in, AttentionGradient<T> to, PlainCut cut) {
     PERCEPTION_DYNAMIC_SHARED(float, memory);
     const PlainShared shared(memory, cut);
@@ -274,21 +275,21 @@ __global__ void __launch_bounds__(most_threads)
     }
 }
 
-// Calls launch_with(std::integral_constant<int, Quads>, lanes).
-template <typename LaunchWith>
+// Calls launch_with(std::integral_constant<int, Quads>, lanes). Narrow heads of half precision don't come here.
+template <typename T, typename LaunchWith>
 void with_lanes(int64_t width, LaunchWith launch_with) {
-    if (width <= 8) {
-        launch_with(std::integral_constant<int, 2>{}, 1);
-    } else {
-        launch_with(std::integral_constant<int, 4>{}, static_cast<int>(std::bit_ceil(static_cast<uint64_t>(ceil_div(width, 16)))));
+    if constexpr (std::is_same_v<T, float>) {
+        if (width <= 8) return launch_with(std::integral_constant<int, 2>{}, 1);
     }
+    const auto lanes = std::bit_ceil(static_cast<unsigned>(ceil_div(width, 16)));
+    launch_with(std::integral_constant<int, 4>{}, static_cast<int>(lanes));
 }
 
 }  // namespace
 
 template <typename T>
 void attend_plainly(const AttentionInput<T>& in, T* out, Stream stream) {
-    with_lanes(in.heads.width, [&](auto quads, int lanes) {
+    with_lanes<T>(in.heads.width, [&](auto quads, int lanes) {
         const PlainCut cut(in.of.size, quads, lanes);
         launch<attention_plain<T, quads>>(cut.grid(in.of, in.heads), cut.block(), cut.shared_bytes(), stream, in, cut,
                                           out);
@@ -297,7 +298,7 @@ void attend_plainly(const AttentionInput<T>& in, T* out, Stream stream) {
 
 template <typename T>
 void attend_backward_plainly(const AttentionInput<T>& in, const AttentionGradient<T>& to, Stream stream) {
-    with_lanes(in.heads.width, [&](auto quads, int lanes) {
+    with_lanes<T>(in.heads.width, [&](auto quads, int lanes) {
         const PlainCut cut(in.of.size, quads, lanes);
         const dim3 grid = cut.grid(in.of, in.heads);
         launch<attention_plain_grad_queries<T, quads>>(grid, cut.block(), cut.shared_bytes(), stream, in, to, cut);
@@ -306,7 +307,7 @@ void attend_backward_plainly(const AttentionInput<T>& in, const AttentionGradien
 }
 
 #define PERCEPTION_INSTANTIATE(T)                                                  \
-    template void attend_plainly(const AttentionInput<T>&, T*, Stream);            \
+    template void attend_plainly(const AttentionInput<T>&, T*, Stream);                \
     template void attend_backward_plainly(const AttentionInput<T>&, const AttentionGradient<T>&, Stream);
 PERCEPTION_INSTANTIATE(float)
 PERCEPTION_INSTANTIATE(Bfloat16)

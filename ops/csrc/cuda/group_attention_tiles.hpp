@@ -18,13 +18,14 @@ inline constexpr int tile = 16;  // rows of a warp, and of the other side at a t
 template <int Steps>
 inline constexpr int row_step = 16 * Steps + 8;
 
-// Warps of a block at most: nine have the 144 rows of the published groups. The widest heads fill the shared memory.
+// Warps of a block at most: nine have the 144 rows of the published groups, and up to 168 registers a thread. Wider heads
+// need more of those, or fill the shared memory.
 template <int Steps>
-inline constexpr int most_warps = Steps <= 4 ? 9 : 4;
+inline constexpr int most_warps = Steps <= 2 ? 9 : (Steps <= 4 ? 8 : 4);
 template <int Steps>
 inline constexpr int most_threads = 32 * most_warps<Steps>;
 template <int Steps>
-inline constexpr int least_blocks = Steps <= 1 ? 2 : 1;  // of a multiprocessor
+inline constexpr int least_blocks = Steps == 1 ? 2 : 1;  // that a multiprocessor has room for
 
 // The shared memory of a block: `Own` tables of its own rows, two of the other side's, their tokens and statistics.
 template <typename T, int Steps, int Own>
