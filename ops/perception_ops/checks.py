@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,16 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int | str, ...], dtypes
     wanted_dtype = "floating" if dtypes is FLOATING else " or ".join(str(dtype) for dtype in dtypes)
     wanted_shape = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
     raise ValueError(f"{name} must be {wanted_dtype} {wanted_shape}, got {tensor.dtype} {tuple(tensor.shape)}")
+
+
+def one_device(arguments: Mapping[str, object]) -> torch.device:
+    """The device that all tensors among the named arguments share; refuses tensors of several devices."""
+    devices = {name: value.device for name, value in arguments.items() if isinstance(value, Tensor)}
+    first, device = next(iter(devices.items()))
+    for name, other in devices.items():
+        if other != device:
+            raise ValueError(f"{name} must be on the device of {first}, {device}, got {other}")
+    return device
 
 
 def check_positive(**sizes: int) -> None:

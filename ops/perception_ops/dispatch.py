@@ -10,12 +10,14 @@ import importlib
 import inspect
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.library import CustomOpDef
+
+from .checks import one_device
 
 logger = logging.getLogger(__name__)
 
@@ -74,22 +76,12 @@ def attach_cuda(name: str, kernel: Callable[..., object]) -> None:
     names = list(inspect.signature(kernel).parameters)[2:]
 
     def on_current_stream(*arguments: object) -> object:
-        device = _one_device(names, arguments)
+        device = one_device(dict(zip(names, arguments, strict=True)))
         with torch.cuda.device(device):
             return kernel(module, torch.cuda.current_stream(device).cuda_stream, *arguments)
 
     torch.library.register_kernel(f"perception::{name}", "cuda", on_current_stream)
     _attached_on_cuda.append(name)
-
-
-def _one_device(names: Sequence[str], arguments: Sequence[object]) -> torch.device:
-    """The device of all tensors among the arguments."""
-    devices = {name: value.device for name, value in zip(names, arguments, strict=True) if isinstance(value, Tensor)}
-    first, device = next(iter(devices.items()))
-    for other, place in devices.items():
-        if place != device:
-            raise ValueError(f"{other} must be on the device of {first}, {device}, got {place}")
-    return device
 
 
 def workspace(num_bytes: int, device: torch.device) -> Tensor:

@@ -32,7 +32,8 @@ def segment_sum_reference(features: Tensor, index: Tensor, num_segments: int, is
 
 def _per_row(total: Tensor, index: Tensor) -> Tensor:
     """(M, C) divided by the rows of each segment; the quotient of half precision is taken in float32."""
-    sizes = torch.bincount(index, minlength=total.shape[0]).clamp(min=1)                   # (M,)
+    ones = torch.ones_like(index)                  # bincount would wait for a device
+    sizes = index.new_zeros(total.shape[0]).scatter_add_(0, index, ones).clamp(min=1)      # (M,)
     wide = torch.promote_types(total.dtype, torch.float32)
     return (total / sizes[:, None].to(wide)).to(total.dtype)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import perception_ops
+from perception_ops.checks import one_device
 
 KERNELS = (
     "bev_gather", "bev_scatter", "segment_max", "segment_max_backward", "segment_sum", "voxelize", "window_partition",
@@ -45,6 +46,13 @@ def test_an_unknown_mode_is_refused():
     assert "ValueError: PERCEPTION_OPS must be one of auto, reference or unset, got 'refrence'" in failed.stderr
 
 
+def test_tensors_of_two_devices_are_refused_by_name():
+    arguments = {"features": torch.zeros(2), "reduce": "max", "index": torch.zeros(2, device="meta")}
+    with pytest.raises(ValueError, match="index must be on the device of features, cpu, got meta"):
+        one_device(arguments)
+
+
 def test_listed_kernels_are_ops():
-    assert all(hasattr(torch.ops.perception, name) for name in perception_ops.native_kernels())
+    listed = perception_ops.native_kernels() + perception_ops.cuda_kernels()
+    assert all(hasattr(torch.ops.perception, name) for name in listed)
     assert perception_ops.native_available() == bool(perception_ops.native_kernels())

@@ -1,4 +1,4 @@
-"""Every op gives on a GPU what it gives on the CPU."""
+"""Every op gives on a GPU what it gives on the CPU, on the CUDA kernels where they were built."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from perception_ops import (
     bev_scatter,
     circle_nms,
+    cuda_kernels,
     points_in_boxes,
     rotated_iou_bev,
     rotated_nms,
@@ -23,6 +24,7 @@ from perception_ops import (
 pytestmark = [
     pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 ]
+needs_kernels = pytest.mark.skipif(not cuda_kernels(), reason="built without PERCEPTION_CUDA=ON")
 RANGE = [-16.0, -16.0, -3.0, 16.0, 16.0, 3.0]
 
 
@@ -67,6 +69,9 @@ CASES: dict[str, tuple[Callable[..., Any], Sequence[Any]]] = {
 }
 
 
+NATIVE_CASES = ("bev_scatter", "segment_max", "segment_mean", "voxelize", "window_partition")
+
+
 def on(device: str, arguments: Sequence[Any]) -> list[Any]:
     return [value.to(device) if isinstance(value, Tensor) else value for value in arguments]
 
@@ -93,3 +98,76 @@ def test_gradients_are_the_same_on_both_devices(name: str):
         op(features, *rest).square().sum().backward()
         gradients.append(features.grad.cpu())
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+
+
+@needs_kernels
+def test_the_kernels_that_were_built_are_in_use():
+    assert {
+        "bev_gather", "bev_scatter", "segment_max", "segment_max_backward", "segment_sum", "voxelize",
+        "window_partition",
+    } <= set(cuda_kernels())
+
+
+@pytest.mark.parametrize("name", ["segment_max", "segment_mean", "bev_scatter"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_gives_the_same_on_both_devices(name: str, dtype: torch.dtype):
+    op, (features, *rest) = CASES[name]
+    ours, expected = op(*on("cuda", [features.to(dtype), *rest])), op(features.to(dtype), *rest)
+    torch.testing.assert_close(ours.cpu(), expected, atol=2**-7, rtol=2**-7)   # the coarser type's last place near 1
+
+
+@needs_kernels
+@pytest.mark.parametrize("rows", [0, 1, 31, 33, 100_003])
+@pytest.mark.parametrize("channels", [1, 5, 128])
+def test_segments_of_any_size_equal_the_cpus(rows: int, channels: int):
+    features = torch.randn(rows, channels, generator=draw())
+    index = torch.randint(7, (rows,), generator=draw())
+    for reduce in ("max", "sum", "mean"):
+        ours = segment_reduce(features.cuda(), index.cuda(), 9, reduce).cpu()
+        expected = segment_reduce(features, index, 9, reduce)
+        torch.testing.assert_close(ours, expected, atol=2e-3, rtol=1e-5)   # 15,000 numbers added in another order
+
+
+@needs_kernels
+@pytest.mark.parametrize("channels", [1, 5, 128])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_maps_of_either_memory_order_equal_the_cpus(channels: int, channels_last: bool):
+    features = torch.randn(800, channels, generator=draw())
+    ours = bev_scatter(features.cuda(), cells().cuda(), 2, 40, 40, channels_last=channels_last)
+    expected = bev_scatter(features, cells(), 2, 40, 40, channels_last=channels_last)
+    assert ours.stride() == expected.stride()
+    assert torch.equal(ours.cpu(), expected)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", NATIVE_CASES)
+def test_an_op_runs_on_the_callers_stream(name: str):
+    op, arguments = CASES[name]
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        moved = on("cuda", arguments)
+        torch.cuda._sleep(50_000_000)              # what ran on another stream would see nothing of what follows
+        moved = [value.clone() if isinstance(value, Tensor) else value for value in moved]
+        results = tensors(op(*moved))
+    stream.synchronize()
+    for ours, expected in zip(results, tensors(op(*arguments)), strict=True):
+        torch.testing.assert_close(ours.cpu(), expected, atol=1e-5, rtol=1e-5)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["segment_max", "segment_mean", "bev_scatter"])
+def test_an_op_does_not_wait_for_the_device(name: str):
+    op, arguments = CASES[name]
+    features, *rest = on("cuda", arguments)
+    features.requires_grad_()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        op(features, *rest).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@needs_kernels
+def test_tensors_of_two_devices_are_refused():
+    with pytest.raises(ValueError, match="index must be on the device of features, cuda:0, got cpu"):
+        segment_reduce(torch.ones(3, 2, device="cuda"), torch.zeros(3, dtype=torch.int64), 1)

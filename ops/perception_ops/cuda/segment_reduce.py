@@ -16,7 +16,7 @@ def segment_max(
     kernels: ModuleType, stream: int, features: Tensor, index: Tensor, num_segments: int
 ) -> tuple[Tensor, Tensor]:
     """`segment_max_reference` by sorting the rows once."""
-    if features.dtype not in CUDA_FLOATING:
+    if not _is_taken(features, num_segments):
         return segment_max_reference(features, index, num_segments)
     check_rows(index, num_segments)
     out = features.new_empty(num_segments, features.shape[1])
@@ -39,13 +39,17 @@ def segment_sum(
     kernels: ModuleType, stream: int, features: Tensor, index: Tensor, num_segments: int, is_mean: bool
 ) -> Tensor:
     """`segment_sum_reference` without atomic additions, so the same in every run."""
-    if features.dtype not in CUDA_FLOATING:
+    if not _is_taken(features, num_segments):
         return segment_sum_reference(features, index, num_segments, is_mean)
     check_rows(index, num_segments)
     out = features.new_empty(num_segments, features.shape[1])
     space = workspace(kernels.segment_workspace(index.shape[0], num_segments), index.device)
     kernels.segment_sum(features.detach().contiguous(), index.contiguous(), is_mean, out, space, stream)
     return out
+
+
+def _is_taken(features: Tensor, num_segments: int) -> bool:
+    return features.dtype in CUDA_FLOATING and num_segments < 2**32        # which the sort's keys number
 
 
 attach_cuda("segment_max", segment_max)

@@ -1,4 +1,4 @@
-"""Builds the emulated kernels and the probes beside them, once for each kind; later runs compile what has changed."""
+"""Builds the emulated kernels and the probes beside them; later runs compile what has changed."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ class UnavailableError(Exception):
 
 
 @cache
-def build(sanitize: bool = False) -> Path:
-    """The folder with the built modules ``_emulated`` and ``_probes``.
+def build() -> Path:
+    """The folder with the modules ``_emulated`` and ``_probes`` in ``plain`` and, where there is AddressSanitizer, in
+    ``sanitized``.
 
     Raises:
         UnavailableError: a tool is missing.
     """
-    for tool in ("cmake", compiler()):
-        if shutil.which(tool) is None:
-            raise UnavailableError(f"the emulated kernels need {tool}")
+    cmake = shutil.which("cmake", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if cmake is None or shutil.which(compiler()) is None:
+        raise UnavailableError(f"the emulated kernels need cmake and {compiler()}")
     if importlib.util.find_spec("nanobind") is None:
         raise UnavailableError("the emulated kernels need nanobind")
-    if sanitize and not sanitizer_libraries():
-        raise UnavailableError(f"{compiler()} has no libasan")
-    folder = ROOT / "build" / ("emulation_sanitized" if sanitize else "emulation")
+    folder = ROOT / "build" / "emulation"
     _run(
-        "cmake", "-S", str(ROOT / "ops"), "-B", str(folder), f"-DPython_EXECUTABLE={sys.executable}",
-        "-DCMAKE_BUILD_TYPE=Release", "-DPERCEPTION_EMULATION=ON",
-        f"-DPERCEPTION_SANITIZE={'ON' if sanitize else 'OFF'}",
+        cmake, "-S", str(ROOT / "ops"), "-B", str(folder), f"-DPython_EXECUTABLE={sys.executable}",
+        "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1", "-DPERCEPTION_EMULATION=ON",
+        f"-DPERCEPTION_SANITIZE={'ON' if sanitizer_libraries() else 'OFF'}",
         f"-DPERCEPTION_PROBES={Path(__file__).parent / 'probes.cpp'}",
     )
-    _run("cmake", "--build", str(folder), "--parallel", str(os.cpu_count() or 1))
+    _run(cmake, "--build", str(folder), "--parallel", str(os.cpu_count() or 1))
     return folder
 
 
@@ -65,7 +64,9 @@ def sanitizer_libraries() -> str:
 
 def run_sanitized(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run this Python under AddressSanitizer, with the sanitized modules on its path."""
-    folder = build(sanitize=True)
+    if not sanitizer_libraries():
+        raise UnavailableError(f"{compiler()} has no libasan")
+    folder = build() / "sanitized"
     env = os.environ | {
         "LD_PRELOAD": sanitizer_libraries(), "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0", "PYTHONMALLOC": "malloc",

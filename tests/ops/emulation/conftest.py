@@ -14,7 +14,7 @@ GIVEN = os.environ.get("PERCEPTION_EMULATED")              # the sanitized run b
 
 def folder() -> Path:
     try:
-        return Path(GIVEN) if GIVEN else build()
+        return Path(GIVEN) if GIVEN else build() / "plain"
     except UnavailableError as error:
         pytest.skip(str(error))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_cells import distinct_cells, normal, shared_cells
 
 from perception_ops import cuda
@@ -145,6 +147,47 @@ def test_a_cell_outside_the_map_ends_the_launch(emulated):
         cuda.bev_scatter(emulated, DEFAULT_STREAM, torch.ones(1, 2), outside, 1, 7, 13, False)
     with pytest.raises(RuntimeError, match=r"gather_tiles.*device_check"):
         cuda.bev_gather(emulated, DEFAULT_STREAM, torch.ones(1, 2, 7, 13), outside)
+
+
+def test_strided_tensors_are_read_as_they_lie(emulated):
+    features, coords, index = normal(9, 12), shared_cells(18, samples=2, nx=13, ny=7), torch.arange(18) % 4
+    rows, cells, segments = features[:, ::2], coords[::2], index[::2]
+    assert_equal(cuda.segment_max(emulated, 0, rows, segments, 4)[0], segment_max_reference(rows, segments, 4)[0])
+    assert_equal(cuda.bev_scatter(emulated, 0, rows, cells, 2, 7, 13, False),
+                 bev_scatter_reference(rows, cells, 2, 7, 13, False))
+
+
+def test_packs_of_four_are_not_taken_where_rows_are_not_aligned_to_them(emulated):
+    features, index = normal(37 * 8 + 1)[1:].view(37, 8), torch.arange(37) % 5         # 4 bytes beyond an aligned place
+    assert_equal(cuda.segment_max(emulated, 0, features, index, 5)[0], segment_max_reference(features, index, 5)[0])
+
+
+@given(
+    counts=st.lists(st.integers(0, 70), min_size=1, max_size=5), grid=st.tuples(st.integers(9, 40), st.integers(8, 40)),
+    window=st.tuples(st.integers(1, 50), st.integers(1, 50)), group_size=st.integers(1, 80),
+)
+@settings(max_examples=40)
+def test_window_partition_equals_its_reference_on_any_grid(emulated, counts, grid, window, group_size):
+    arguments = distinct_cells(counts, *grid), len(counts), grid, window, group_size
+    for ours, expected in zip(
+        cuda.window_partition(emulated, DEFAULT_STREAM, *arguments), window_partition_reference(*arguments), strict=True
+    ):
+        assert_equal(ours, expected)
+
+
+@given(
+    rows=st.integers(0, 300), channels=st.integers(0, 70), segments=st.integers(1, 400), dtype=st.sampled_from(DTYPES),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=40)
+def test_segment_max_equals_its_reference_for_any_shape_and_order(emulated, rows, channels, segments, dtype, seed):
+    emulated.set_order_seed(seed)
+    features, index = rows_and_index(rows, channels, segments, dtype)
+    for ours, expected in zip(
+        cuda.segment_max(emulated, DEFAULT_STREAM, features, index, segments),
+        segment_max_reference(features, index, segments), strict=True,
+    ):
+        assert_equal(ours, expected)
 
 
 def test_float64_takes_the_references(emulated):

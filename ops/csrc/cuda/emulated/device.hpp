@@ -2,7 +2,8 @@
 // include path decides which one a kernel source gets, and nothing else differs.
 //
 //   launch<kernel>(grid, block, dynamic_shared_bytes, stream, arguments...)    an empty grid launches nothing
-//   PERCEPTION_SHARED(Type, name, count)            declares Type name[count], static shared memory
+//   PERCEPTION_SHARED(Type, name, count)            declares Type name[count], static shared memory; a Type with a comma in
+//                                                   it wants a name of its own first
 //   PERCEPTION_DYNAMIC_SHARED(Type, name)           declares Type* name, the launch's dynamic shared memory
 //   __global__ __device__ __forceinline__ __restrict__ __launch_bounds__, threadIdx blockIdx blockDim gridDim, dim3
 //   __syncthreads __syncwarp __shfl_sync __shfl_xor_sync __shfl_up_sync __shfl_down_sync __ballot_sync __any_sync __all_sync

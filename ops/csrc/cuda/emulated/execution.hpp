@@ -59,7 +59,8 @@ struct WarpOperation {
 };
 void warp_operation(const WarpOperation& operation, const Place& at);
 
-// Copies 16 bytes when the thread waits for them, as late as the hardware may.
+// Copies `bytes` of 16 and fills up with zeros, when the thread waits for it: as late as the hardware may. close_copies()
+// ends a group; wait_for_copies() leaves out the last `open_groups` of those that have ended.
 void copy_later(void* to, const void* from, size_t bytes);
 void close_copies();
 void wait_for_copies(int open_groups);
