@@ -11,6 +11,7 @@
 
 #include "binding_types.hpp"
 #include "cuda/bev_scatter.hpp"
+#include "cuda/group_attention.hpp"
 #include "cuda/segment_reduce.hpp"
 #include "cuda/voxelize.hpp"
 #include "cuda/window_partition.hpp"
@@ -78,8 +79,37 @@ RowSegments row_segments(const Array<const int64_t, 1>& index, const Table& by_s
     return {index.data(), rows_of(index), rows_of(by_segment)};
 }
 
+using Slots = Array<const int64_t, 1>;
+using Mask = std::optional<Array<const bool, 1>>;
+
+Groups groups_of(const Slots& slots, const Slots& back, const Mask& valid, int64_t size) {
+    return {slots.data(), back.data(), valid ? valid->data() : nullptr, rows_of(slots) / size, size, rows_of(back)};
+}
+
+Heads heads_of(size_t channels, int64_t heads) { return {heads, static_cast<int64_t>(channels) / heads}; }
+
+template <typename T>
+void define_attention(nb::module_& m) {
+    m.def("group_attention", [](Array<const T, 2> qk, Array<const T, 2> v, Slots slots, Slots back, Mask valid,
+                                int64_t size, int64_t heads, Array<T, 2> out, uintptr_t stream) {
+        group_attention(qk.data(), v.data(), groups_of(slots, back, valid, size), heads_of(v.shape(1), heads),
+                        out.data(), stream_of(stream));
+    }, "qk"_a, "v"_a, "slots"_a, "back"_a, "valid"_a.none(), "size"_a, "heads"_a, "out"_a, "stream"_a);
+    m.def("group_attention_backward", [](Array<const T, 2> grad, Array<const T, 2> qk, Array<const T, 2> v, Slots slots,
+                                         Slots back, Mask valid, int64_t size, int64_t heads, Array<T, 2> grad_qk,
+                                         Array<T, 2> grad_v, Bytes workspace, uintptr_t stream) {
+        const Groups of = groups_of(slots, back, valid, size);
+        const Heads split = heads_of(v.shape(1), heads);
+        check_room(workspace, group_attention_backward_workspace(of.groups * of.size, of.tokens, split));
+        group_attention_backward(grad.data(), qk.data(), v.data(), of, split, grad_qk.data(), grad_v.data(),
+                                 workspace.data(), stream_of(stream));
+    }, "grad"_a, "qk"_a, "v"_a, "slots"_a, "back"_a, "valid"_a.none(), "size"_a, "heads"_a, "grad_qk"_a, "grad_v"_a,
+          "workspace"_a, "stream"_a);
+}
+
 template <typename T>
 void define_floating(nb::module_& m) {
+    define_attention<T>(m);
     m.def("segment_max", [](Array<const T, 2> features, Array<const int64_t, 1> index, Array<T, 2> out,
                             std::optional<Array<int32_t, 2>> argmax, Bytes workspace, uintptr_t stream) {
         const RowSegments of = row_segments(index, out);
@@ -124,6 +154,10 @@ void define_kernels(nb::module_& m) {
     m.def("segment_workspace", &segment_workspace);
     m.def("bev_workspace", [](int64_t rows, int64_t samples, int64_t ny, int64_t nx) {
         return bev_workspace(rows, {samples, 0, ny, nx, 0, 0, 0, 0});
+    });
+    m.attr("widest_head") = widest_head;
+    m.def("group_attention_backward_workspace", [](int64_t slots, int64_t tokens, int64_t channels, int64_t heads) {
+        return group_attention_backward_workspace(slots, tokens, heads_of(static_cast<size_t>(channels), heads));
     });
     define_floating<float>(m);
     define_floating<Bfloat16>(m);

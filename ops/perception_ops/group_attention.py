@@ -60,7 +60,7 @@ def group_attention_reference(
     qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None, group_size: int, num_heads: int
 ) -> Tensor:
     """The same with torch's own attention on gathered groups."""
-    _check_indices(slots, back, v.shape[0])
+    check_indices(slots, back, v.shape[0])
     q, k, value = _in_groups(qk, v, slots, group_size, num_heads)                           # (G, heads, S, D) each
     mask = None if valid is None else valid.view(valid.shape[0] // group_size, 1, 1, group_size)
     mixed = F.scaled_dot_product_attention(q, k, value, attn_mask=mask)
@@ -99,7 +99,7 @@ def _in_groups(qk: Tensor, v: Tensor, slots: Tensor, group_size: int, num_heads:
     return qkv.view(sizes).permute(2, 0, 3, 1, 4).unbind(0)
 
 
-def _check_indices(slots: Tensor, back: Tensor, num_tokens: int) -> None:
+def check_indices(slots: Tensor, back: Tensor, num_tokens: int) -> None:
     if slots.device.type == "cpu" and not torch.compiler.is_compiling():
         check_range("slots", slots, num_tokens)
         check_range("back", back, slots.shape[0])

@@ -2,22 +2,13 @@
 
 #include <cstdint>
 
+#include "common/attention_groups.hpp"
 #include "common/bfloat16.hpp"
 
 namespace perception::cpu {
 
-// Groups of `size` slots; slot p holds token slots[p]. Token i gives its output from slot back[i]; its other slots are
-// copies that are keys only. `valid`, if not null, says which slots are keys at all.
-struct Groups {
-    const int64_t* slots;  // (groups * size,)
-    const int64_t* back;   // (tokens,)
-    const bool* valid;     // (groups * size,) or null
-    int64_t groups, size, tokens;
-};
-
-struct Heads {
-    int64_t number, width;  // C = number * width
-};
+using perception::Groups;
+using perception::Heads;
 
 // Exact softmax attention within each group; T is float or Bfloat16, all sums run in float. qk (N, 2C) queries and keys,
 // v (N, C) -> out (N, C), 0 in a group without a key. Threads share the groups; each keeps one head of one group in its

@@ -5,6 +5,7 @@ on the host, where the kernels are emulated. None of them waits for the device b
 """
 
 from .bev_scatter import bev_gather, bev_scatter
+from .group_attention import group_attention, group_attention_backward
 from .segment_reduce import segment_max, segment_max_backward, segment_sum
 from .voxelize import voxelize
 from .window_partition import window_partition
@@ -12,6 +13,8 @@ from .window_partition import window_partition
 __all__ = [
     "bev_gather",
     "bev_scatter",
+    "group_attention",
+    "group_attention_backward",
     "segment_max",
     "segment_max_backward",
     "segment_sum",
