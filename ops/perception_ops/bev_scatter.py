@@ -89,8 +89,8 @@ def _bev_gather_cpu(canvas: Tensor, coords: Tensor) -> Tensor:
 
 _op = torch.library.custom_op("perception::bev_scatter", bev_scatter_reference, mutates_args=())
 _gather_op = torch.library.custom_op("perception::bev_gather", bev_gather_reference, mutates_args=())
-attach_native(_op, "bev_scatter", _bev_scatter_cpu)
-attach_native(_gather_op, "bev_gather", _bev_gather_cpu)
+attach_native("bev_scatter", _bev_scatter_cpu)
+attach_native("bev_gather", _bev_gather_cpu)
 
 
 @_op.register_fake

@@ -64,7 +64,7 @@ def _circle_nms_cpu(centers: Tensor, scores: Tensor, squared_radius: float) -> T
 
 
 _op = torch.library.custom_op("perception::circle_nms", circle_nms_reference, mutates_args=())
-attach_native(_op, "circle_nms", _circle_nms_cpu)
+attach_native("circle_nms", _circle_nms_cpu)
 
 
 @_op.register_fake

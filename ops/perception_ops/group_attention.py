@@ -145,8 +145,8 @@ _op = torch.library.custom_op("perception::group_attention", group_attention_ref
 _backward_op = torch.library.custom_op(
     "perception::group_attention_backward", group_attention_backward_reference, mutates_args=()
 )
-attach_native(_op, "group_attention", _group_attention_cpu)
-attach_native(_backward_op, "group_attention_backward", _group_attention_backward_cpu)
+attach_native("group_attention", _group_attention_cpu)
+attach_native("group_attention_backward", _group_attention_backward_cpu)
 
 
 @_op.register_fake

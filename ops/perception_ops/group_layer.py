@@ -150,7 +150,7 @@ def _group_layer_cpu(
 
 
 _op = torch.library.custom_op("perception::group_layer", group_layer_reference, mutates_args=())
-attach_native(_op, "group_layer", _group_layer_cpu)
+attach_native("group_layer", _group_layer_cpu)
 
 
 @_op.register_fake

@@ -64,7 +64,7 @@ def _points_in_boxes_cpu(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 _op = torch.library.custom_op("perception::points_in_boxes", points_in_boxes_reference, mutates_args=())
-attach_native(_op, "points_in_boxes", _points_in_boxes_cpu)
+attach_native("points_in_boxes", _points_in_boxes_cpu)
 
 
 @_op.register_fake

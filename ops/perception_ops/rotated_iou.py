@@ -172,8 +172,8 @@ _pairwise = torch.library.custom_op("perception::rotated_iou_bev", rotated_iou_b
 _aligned = torch.library.custom_op(
     "perception::rotated_iou_bev_aligned", rotated_iou_bev_aligned_reference, mutates_args=()
 )
-attach_native(_pairwise, "rotated_iou_bev", _rotated_iou_bev_cpu)
-attach_native(_aligned, "rotated_iou_bev_aligned", _rotated_iou_bev_aligned_cpu)
+attach_native("rotated_iou_bev", _rotated_iou_bev_cpu)
+attach_native("rotated_iou_bev_aligned", _rotated_iou_bev_aligned_cpu)
 
 
 @_pairwise.register_fake

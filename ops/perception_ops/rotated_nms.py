@@ -70,7 +70,7 @@ def _rotated_nms_cpu(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
 
 
 _op = torch.library.custom_op("perception::rotated_nms", rotated_nms_reference, mutates_args=())
-attach_native(_op, "rotated_nms", _rotated_nms_cpu)
+attach_native("rotated_nms", _rotated_nms_cpu)
 
 
 @_op.register_fake

@@ -84,8 +84,8 @@ _op = torch.library.custom_op("perception::segment_max", segment_max_reference, 
 _backward_op = torch.library.custom_op(
     "perception::segment_max_backward", segment_max_backward_reference, mutates_args=()
 )
-attach_native(_op, "segment_max", _segment_max_cpu)
-attach_native(_backward_op, "segment_max_backward", _segment_max_backward_cpu)
+attach_native("segment_max", _segment_max_cpu)
+attach_native("segment_max_backward", _segment_max_backward_cpu)
 
 
 @_op.register_fake

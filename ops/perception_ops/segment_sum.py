@@ -54,7 +54,7 @@ def _segment_sum_cpu(features: Tensor, index: Tensor, num_segments: int, is_mean
 
 
 _op = torch.library.custom_op("perception::segment_sum", segment_sum_reference, mutates_args=())
-attach_native(_op, "segment_sum", _segment_sum_cpu)
+attach_native("segment_sum", _segment_sum_cpu)
 
 
 @_op.register_fake

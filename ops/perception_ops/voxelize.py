@@ -121,7 +121,7 @@ def _voxelize_cpu(
 
 
 _op = torch.library.custom_op("perception::voxelize", voxelize_reference, mutates_args=())
-attach_native(_op, "voxelize", _voxelize_cpu)
+attach_native("voxelize", _voxelize_cpu)
 
 
 @_op.register_fake

@@ -168,7 +168,7 @@ def _window_partition_cpu(
 
 
 _op = torch.library.custom_op("perception::window_partition", window_partition_reference, mutates_args=())
-attach_native(_op, "window_partition", _window_partition_cpu)
+attach_native("window_partition", _window_partition_cpu)
 
 
 @_op.register_fake

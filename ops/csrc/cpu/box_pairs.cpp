@@ -7,10 +7,12 @@ namespace {
 
 constexpr int lanes = 8;
 
+// Of the `count` circles from `first` on, at most a word.
 template <typename IsNear>
-inline uint64_t bits_of(int64_t first, IsNear is_near) {
+inline uint64_t bits_of(int64_t first, int64_t count, IsNear is_near) {
+    const int64_t rounds = std::min(count + lanes - 1, word) / lanes;
     uint32_t bytes[lanes] = {};
-    for (int64_t round = 0; round < word / lanes; ++round) {
+    for (int64_t round = 0; round < rounds; ++round) {
         for (int lane = 0; lane < lanes; ++lane) {
             bytes[lane] |= static_cast<uint32_t>(is_near(first + round * lanes + lane)) << round;
         }
@@ -21,18 +23,20 @@ inline uint64_t bits_of(int64_t first, IsNear is_near) {
 }
 
 PERCEPTION_SIMD_CLONES void find_touching(float x, float y, float reach, const float* xs, const float* ys,
-                                          const float* reaches, NearBits& out) {
+                                          const float* reaches, int64_t count, NearBits& out) {
     for (int64_t w = 0; w < out.size; ++w) {
-        out.words[w] = bits_of(
-            w * word, [=](int64_t i) { return circles_touch(x, y, reach, xs[i], ys[i], reaches[i]); });
+        out.words[w] = bits_of(w * word, count - w * word, [=](int64_t i) {
+            return circles_touch(x, y, reach, xs[i], ys[i], reaches[i]);
+        });
     }
 }
 
 PERCEPTION_SIMD_CLONES void find_within(float x, float y, float squared_radius, const float* xs, const float* ys,
-                                        NearBits& out) {
+                                        int64_t count, NearBits& out) {
     for (int64_t w = 0; w < out.size; ++w) {
-        out.words[w] = bits_of(
-            w * word, [=](int64_t i) { return squared_distance(x, y, xs[i], ys[i]) <= squared_radius; });
+        out.words[w] = bits_of(w * word, count - w * word, [=](int64_t i) {
+            return squared_distance(x, y, xs[i], ys[i]) <= squared_radius;
+        });
     }
 }
 
@@ -43,14 +47,18 @@ int64_t words_from(const Circles& circles, int64_t first) {
 }  // namespace
 
 NearBits touching(float x, float y, float reach, const Circles& circles, int64_t first) {
-    NearBits found{first, words_from(circles, first), {}};
-    find_touching(x, y, reach, circles.x(first), circles.y(first), circles.reach(first), found);
+    NearBits found;  // its words are written below, as many as are in use
+    found.first = first;
+    found.size = words_from(circles, first);
+    find_touching(x, y, reach, circles.x(first), circles.y(first), circles.reach(first), circles.size() - first, found);
     return found;
 }
 
 NearBits within(float x, float y, float squared_radius, const Circles& circles, int64_t first) {
-    NearBits found{first, words_from(circles, first), {}};
-    find_within(x, y, squared_radius, circles.x(first), circles.y(first), found);
+    NearBits found;
+    found.first = first;
+    found.size = words_from(circles, first);
+    find_within(x, y, squared_radius, circles.x(first), circles.y(first), circles.size() - first, found);
     return found;
 }
 

@@ -27,7 +27,7 @@ struct BevBoxes {
 // A list of circles, an array a coordinate; whole words, completed by circles that nothing touches.
 class Circles {
    public:
-    explicit Circles(int64_t room) : x_(padded(room), nowhere), y_(padded(room)), reach_(padded(room)) {}
+    explicit Circles(int64_t room = 0) : x_(padded(room), nowhere), y_(padded(room)), reach_(padded(room)) {}
 
     int64_t size() const { return size_; }
     void clear() {
@@ -35,6 +35,7 @@ class Circles {
         size_ = 0;
     }
     void append(float x, float y, float reach) {
+        if (size_ == static_cast<int64_t>(x_.size())) grow();
         x_[size_] = x;
         y_[size_] = y;
         reach_[size_++] = reach;
@@ -45,6 +46,12 @@ class Circles {
 
    private:
     static constexpr float nowhere = std::numeric_limits<float>::quiet_NaN();
+    void grow() {
+        const size_t room = padded(2 * size_ + word);
+        x_.resize(room, nowhere);
+        y_.resize(room);
+        reach_.resize(room);
+    }
     static size_t padded(int64_t room) { return static_cast<size_t>((room + word - 1) / word * word); }
 
     std::vector<float> x_, y_, reach_;

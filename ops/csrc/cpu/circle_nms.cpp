@@ -1,6 +1,7 @@
 #include "cpu/circle_nms.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cpu/box_pairs.hpp"
 #include "cpu/suppression.hpp"
@@ -15,6 +16,8 @@ struct CenterDistance {
 
     const float* center(int64_t rank) const { return centers + 2 * order[rank]; }
 
+    double x(int64_t rank) const { return center(rank)[0]; }
+    double reach() const { return std::sqrt(static_cast<double>(squared_radius)); }
     void append(Circles& circles, int64_t rank) const { circles.append(center(rank)[0], center(rank)[1], 0.0f); }
 
     NearBits near(const Circles& circles, int64_t first, int64_t rank) const {

@@ -15,8 +15,12 @@ class RotatedOverlap {
         for (int64_t rank = 0; rank < boxes.size; ++rank) {
             boxes_[rank] = boxes.placed_at(order[rank]);
             reach_[rank] = reach_of(boxes.rows[order[rank]]);
+            widest_ = std::max(widest_, reach_[rank]);
         }
     }
+
+    double x(int64_t rank) const { return boxes_[rank].x; }
+    double reach() const { return 2.0 * widest_; }
 
     void append(Circles& circles, int64_t rank) const {
         circles.append(boxes_[rank].x, boxes_[rank].y, reach_[rank]);
@@ -50,7 +54,7 @@ class RotatedOverlap {
 
     std::vector<PlacedBox> boxes_;
     std::vector<float> reach_;
-    float threshold_;
+    float threshold_, widest_ = 0.0f;
 };
 
 }  // namespace

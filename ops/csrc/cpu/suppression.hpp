@@ -4,25 +4,73 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "cpu/box_pairs.hpp"
 
 namespace perception::cpu {
 
 constexpr int64_t block_ranks = 64;       // settled together: their relations among each other fill one word a rank
-constexpr int64_t few_circles = 1 << 14;  // below this, waking the threads takes longer than the work
+constexpr int64_t few_circles = 1 << 17;  // below this, waking the threads takes longer than the work
 
 // `Relation` says who suppresses whom:
+//   x(rank)                       where a rank is [m]
+//   reach()                       no rank suppresses another that is farther away than this, along x
 //   append(circles, rank)         adds the rank's circle to a list
 //   near(circles, first, rank)    NearBits of the circles from `first` whose ranks may suppress it
 //   judge(found)                  an object with push(stronger, weaker, place) and flush(), which calls found(place)
 //                                 for each pushed pair of ranks that is a suppression, at the latest in flush()
+// Survivors so far, in strips across x at least as wide as suppression reaches: it stays within a strip and the two
+// beside it.
+class Strips {
+   public:
+    template <typename Relation>
+    Strips(const Relation& relation, int64_t ranks) {
+        double low = 0.0, high = 0.0;
+        for (int64_t rank = 0; rank < ranks; ++rank) {
+            const double x = relation.x(rank);
+            low = rank == 0 ? x : std::min(low, x);
+            high = rank == 0 ? x : std::max(high, x);
+        }
+        low_ = low;
+        width_ = std::max(relation.reach() * 1.00001, (high - low) / most_strips);  // more than rounding can blur
+        strips_.resize(width_ > 0.0 ? static_cast<size_t>((high - low) / width_) + 1 : 1);
+    }
+
+    struct Strip {
+        Circles circles;
+        std::vector<int64_t> ranks;  // of the circles
+    };
+
+    int64_t size() const { return size_; }
+    Strip& of(double x) {
+        ++size_;
+        return strips_[number(x)];
+    }
+
+    // Calls visit(strip) for those that can hold a suppressor of a rank at x, until done().
+    template <typename Visit, typename Done>
+    void for_each_near(double x, Visit visit, Done done) const {
+        const size_t own = number(x), last = std::min(own + 1, strips_.size() - 1);
+        for (size_t i = own > 0 ? own - 1 : 0; i <= last && !done(); ++i) visit(strips_[i]);
+    }
+
+   private:
+    static constexpr int most_strips = 256;
+
+    size_t number(double x) const { return width_ > 0.0 ? static_cast<size_t>((x - low_) / width_) : 0; }
+
+    double low_, width_;
+    int64_t size_ = 0;
+    std::vector<Strip> strips_;
+};
+
 template <typename Relation>
 class GreedySuppression {
    public:
     // kept: room for all ranks; the survivors are written there, ascending.
     GreedySuppression(const Relation& relation, int64_t ranks, int64_t* kept)
-        : relation_(relation), survivors_(ranks), standing_(block_ranks), kept_(kept) {}
+        : relation_(relation), survivors_(relation, ranks), standing_(block_ranks), kept_(kept) {}
 
     // Compares `count` ranks from `start` with the survivors so far, each until a suppressor shows.
     void compare_with_survivors(int64_t start, int64_t count, [[maybe_unused]] int threads) {
@@ -33,9 +81,13 @@ class GreedySuppression {
             auto judge = relation_.judge([this](int64_t place) { fallen_[place] = true; });
 #pragma omp for schedule(static)
             for (int64_t c = 0; c < count; ++c) {
-                for_each_near(
-                    survivors_, [&](int64_t first) { return relation_.near(survivors_, first, start + c); },
-                    [&](int64_t i) { judge.push(kept_[i], start + c, c); }, [&] { return fallen_[c]; });
+                const auto done = [&] { return fallen_[c]; };
+                const auto compare = [&](const Strips::Strip& strip) {
+                    for_each_near(
+                        strip.circles, [&](int64_t first) { return relation_.near(strip.circles, first, start + c); },
+                        [&](int64_t i) { judge.push(strip.ranks[i], start + c, c); }, done);
+                };
+                survivors_.for_each_near(relation_.x(start + c), compare, done);
             }
             judge.flush();
         }
@@ -64,7 +116,9 @@ class GreedySuppression {
             if (suppressors[j] & alive) continue;
             alive |= uint64_t{1} << j;
             kept_[survivors_.size()] = rank_of[j];
-            relation_.append(survivors_, rank_of[j]);
+            Strips::Strip& strip = survivors_.of(relation_.x(rank_of[j]));
+            strip.ranks.push_back(rank_of[j]);
+            relation_.append(strip.circles, rank_of[j]);
         }
     }
 
@@ -72,13 +126,15 @@ class GreedySuppression {
 
    private:
     const Relation& relation_;
-    Circles survivors_, standing_;
+    Strips survivors_;
+    Circles standing_;
     int64_t* kept_;
     std::array<bool, block_ranks> fallen_{};
 };
 
 // Writes the survivors among `ranks` ranks to `kept`, ascending, and returns their number. Threads share the comparison
-// of a block with the survivors so far; O(ranks * survivors) circle tests at most, and memory for the survivors alone.
+// of a block with the survivors so far; at most O(ranks * survivors) circle tests, far fewer where boxes are spread out,
+// and memory for the survivors alone.
 template <typename Relation>
 int64_t greedy_survivors(const Relation& relation, int64_t ranks, int64_t* kept, int threads) {
     GreedySuppression<Relation> greedy(relation, ranks, kept);
