@@ -169,5 +169,5 @@ def test_an_op_does_not_wait_for_the_device(name: str):
 
 @needs_kernels
 def test_tensors_of_two_devices_are_refused():
-    with pytest.raises(ValueError, match="index must be on the device of features, cuda:0, got cpu"):
+    with pytest.raises(ValueError, match=r"index must .*cuda:0.* got cpu"):
         segment_reduce(torch.ones(3, 2, device="cuda"), torch.zeros(3, dtype=torch.int64), 1)
