@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(shell find ops -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name 'CMakeLists.txt' 2>/dev/null)
 
-.PHONY: demo test test-slow cuda-test cuda-check install lint bench clean
+.PHONY: demo test test-slow cuda-test cuda-check install lint bench bench-tests clean
 
 install: $(STAMP)
 
@@ -34,7 +34,12 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	$(BIN)/python tools/benchmark.py all
+	$(BIN)/python tools/benchmark.py ops --sizes 1000 10000 100000 --repeats 5 --json work_dirs/benchmark/ops.json
+	$(BIN)/python tools/benchmark.py model configs/flatformer/flatformer_synthetic.py --json work_dirs/benchmark/model.json
+
+# The same cases through pytest-benchmark, which `make test` runs once each without a clock.
+bench-tests: $(STAMP)
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-group-by=group
 
 clean:
 	rm -rf build work_dirs .mypy_cache .ruff_cache .pytest_cache

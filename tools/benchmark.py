@@ -1,43 +1,104 @@
-"""Time the ops and a detector on seeded clouds: no data set, no checkpoint.
+"""Time ops, the stages of detectors and whole predictions, beside what the machine could do at best.
 
 Examples:
-    python tools/benchmark.py all
     python tools/benchmark.py ops --threads 1
-    python tools/benchmark.py detector --config configs/flatformer/flatformer_nuscenes.py --json work_dirs/bench.json
+    python tools/benchmark.py ops --only group_attention/144 voxelize --sizes 60000 200000 --dtype bfloat16
+    python tools/benchmark.py model configs/flatformer/flatformer_synthetic.py --points 35000 --fuse --compile
+    python tools/benchmark.py encoder --pillars 30000 --json work_dirs/encoder.json
+    python tools/benchmark.py scaling --threads 2
+    python tools/benchmark.py compare configs/flatformer/flatformer_nuscenes.py \
+configs/centerpoint_pillar/centerpoint_pillar02_nuscenes.py --source data/nuscenes --scene scene-0061
 
-Times are medians in milliseconds. An op with a native kernel is compared with its reference in plain torch.
+Times are medians of calls in turn (ours, reference, ours, reference, ...); a ratio above 1 is faster than the
+reference. Clouds are seeded and need no data set unless --source names a recording. "of peak" is the share of the
+matrix-multiply peak, or of the copy bandwidth for ops without products, measured at the start of the same run.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from perception.replay.command_line import SOURCE_HELP, add_source_options, progress_bar, source_from
 
 if TYPE_CHECKING:
-    from perception.engine.benchmark import Timing
+    import torch
+
+    from perception.engine.benchmark.detectors import TimedDetector
+    from perception.engine.benchmark.rows import Row
+    from perception.engine.benchmark.setting import Setting
+
+    Measure = Callable[[Setting], Iterable[Row]]
+
+ENCODER = Path("configs/flatformer/flatformer_waymo_D1_2x_3class.py")
+SCALING_SIZES = [5_000, 10_000, 20_000, 50_000, 100_000, 200_000]
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for; exits with status 2 if it makes no sense."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("ops", "detector", "all"), help="what to time")
-    parser.add_argument(
-        "--config", type=Path, default=Path("configs/flatformer/flatformer_synthetic.py"), help="detector (%(default)s)"
-    )
-    parser.add_argument("--points", type=int, default=100_000, help="points of a frame (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=10, help="calls that the median is taken of (%(default)s)")
-    parser.add_argument("--threads", type=int, help="threads of torch (all cores)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    ops = _add_command(commands, "ops", "each op against its reference in plain torch", prepare_ops, repeats=11)
+    ops.add_argument("--only", nargs="+", metavar="NAME", help="ops to time (all)")
+    ops.add_argument("--sizes", nargs="+", type=_positive, metavar="N", help="points, tokens or boxes (each op's own)")
+    ops.add_argument("--budget", type=_positive, default=20, metavar="SECONDS", help="for an op's size (%(default)s)")
+
+    model = _add_command(commands, "model", "latency, memory and operations by stage", prepare_model, repeats=30)
+    model.add_argument("config", type=Path, help="detector")
+    model.add_argument("--checkpoint", type=Path, help="weights that fit the config (initial ones)")
+    _add_cloud(model)
+
+    encoder = _add_command(commands, "encoder", "FlatFormer's encoder against plain torch", prepare_encoder, repeats=11)
+    encoder.add_argument("config", type=Path, nargs="?", default=ENCODER, help="detector (%(default)s)")
+    encoder.add_argument("--pillars", type=_positive, default=30_000, help="tokens (%(default)s)")
+
+    scaling = _add_command(commands, "scaling", "the encoder by pillars and threads", prepare_scaling, repeats=5)
+    scaling.add_argument("config", type=Path, nargs="?", default=ENCODER, help="detector (%(default)s)")
+    scaling.add_argument("--sizes", nargs="+", type=_positive, default=SCALING_SIZES, metavar="N", help="pillars")
+
+    compare = _add_command(commands, "compare", "whole predictions in turn on one cloud", prepare_compare, repeats=30)
+    compare.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="two or more, compared with the first")
+    _add_cloud(compare)
+
     args = parser.parse_args(argv)
-    for name in ("points", "repeats"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be >= 1, got {getattr(args, name)}")
+    if args.command == "compare" and len(args.configs) < 2:
+        compare.error("compare takes two configs or more")
+    if args.command == "scaling" and len(set(args.sizes)) < 3:
+        scaling.error("--sizes takes three different sizes or more: a line goes through any two")
     return args
+
+
+def _add_command(commands: Any, name: str, text: str, prepare: Callable[..., Measure], repeats: int) -> Any:
+    parser = commands.add_parser(name, help=text, description=f"Time {text}.")
+    parser.set_defaults(prepare=prepare)
+    parser.add_argument("--repeats", type=_positive, default=repeats, help="rounds of calls in turn (%(default)s)")
+    parser.add_argument("--threads", type=_positive, help="threads of torch (all cores)")
+    parser.add_argument(
+        "--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16"), help="one or both (float32)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file too")
+    return parser
+
+
+def _add_cloud(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--points", type=_positive, default=100_000, help="of the seeded cloud (%(default)s)")
+    parser.add_argument("--source", help=f"take a recorded frame instead: {SOURCE_HELP}")
+    parser.add_argument("--frame", type=int, default=0, help="its number in the recording (%(default)s)")
+    add_source_options(parser)
+    parser.add_argument("--fuse", action="store_true", help="fold batch normalisation into the layers before it")
+    parser.add_argument("--compile", action="store_true", help="whole predictions through torch.compile")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer >= 1, got {text}")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,43 +107,105 @@ def main(argv: Sequence[str] | None = None) -> int:
     import torch
 
     from perception.atomic_write import write_json
-    from perception.engine.benchmark import benchmark_detector, benchmark_ops
-    from perception.engine.config import load_config
-    from perception.engine.distributed import resolve_device
+    from perception.engine.benchmark.rows import as_records
+    from perception.engine.benchmark.setting import DTYPES, Setting
+    from perception.engine.distributed import resolve_device, share_of_cores
+    from perception.engine.memory import keep_freed_memory
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
     device = resolve_device(args.device)
+    keep_freed_memory()                                    # as the runner does
+    torch.set_num_threads(args.threads or share_of_cores())
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    tables: dict[str, list[Timing]] = {}
-    if args.what in ("ops", "all"):
-        tables["ops"] = benchmark_ops(device, points=args.points, repeats=args.repeats)
-    if args.what in ("detector", "all"):
-        cfg = load_config(args.config)
-        tables[f"{args.config.stem}, one frame"] = benchmark_detector(
-            cfg, device, points=args.points, repeats=args.repeats
-        )
-    for title, timings in tables.items():
-        show(f"{title}, {args.points} points, {machine}", timings)
+    measure = args.prepare(args, device)                   # before the limits: a wrong path is told at once
+    rows: list[Row] = []
+    for name in dict.fromkeys(args.dtype):
+        setting = Setting.measured(DTYPES[name], device)
+        limits = f"copy {setting.gbps:.1f} GB/s, {name} matrix multiply {setting.gflops:.3g} GFLOP/s"
+        measured = list(measure(setting))
+        show(f"{args.command} on {machine}: {limits}", measured)
+        rows += [*setting.limits(), *measured]
     if args.json is not None:
-        content = {title: [asdict(timing) for timing in timings] for title, timings in tables.items()}
-        print(f"wrote {write_json(args.json, {'machine': machine, 'points': args.points, **content})}")
+        print(f"wrote {write_json(args.json, as_records(rows))}")
     return 0
 
 
-def show(title: str, timings: Sequence[Timing]) -> None:
-    """Print a table: a line an op or stage."""
+def prepare_ops(args: argparse.Namespace, device: torch.device) -> Measure:
+    """Ops against their references."""
+    from perception.engine.benchmark.ops import benchmark_ops, plan_ops
+
+    plan = plan_ops(args.only, args.sizes)
+    return lambda setting: progress_bar(
+        benchmark_ops(plan, setting, repeats=args.repeats, budget_s=args.budget), len(plan), "timing"
+    )
+
+
+def prepare_model(args: argparse.Namespace, device: torch.device) -> Measure:
+    """The stages of a detector."""
+    from perception.engine.benchmark.model import benchmark_model
+
+    (detector,) = detectors_from(args, [args.config], device, args.checkpoint)
+    return partial(benchmark_model, detector, repeats=args.repeats)
+
+
+def prepare_encoder(args: argparse.Namespace, device: torch.device) -> Measure:
+    """An encoder and its plain form."""
+    from perception.engine.benchmark.encoder import benchmark_encoder, build_encoder
+    from perception.engine.config import load_config
+    from perception_plugins.flatformer.plain_encoder import plain_encode
+
+    encoder = build_encoder(load_config(args.config), device)
+    return partial(benchmark_encoder, encoder, plain_encode, args.pillars, repeats=args.repeats)
+
+
+def prepare_scaling(args: argparse.Namespace, device: torch.device) -> Measure:
+    """An encoder at several sizes, with one thread and with all that were asked for."""
+    import torch
+
+    from perception.engine.benchmark.encoder import build_encoder
+    from perception.engine.benchmark.scaling import benchmark_scaling
+    from perception.engine.config import load_config
+
+    encoder, sizes = build_encoder(load_config(args.config), device), sorted(set(args.sizes))
+    return partial(benchmark_scaling, encoder, sizes, torch.get_num_threads(), repeats=args.repeats)
+
+
+def prepare_compare(args: argparse.Namespace, device: torch.device) -> Measure:
+    """Whole predictions."""
+    from perception.engine.benchmark.compare import compare_detectors
+
+    return partial(compare_detectors, detectors_from(args, args.configs, device), repeats=args.repeats)
+
+
+def detectors_from(
+    args: argparse.Namespace, configs: Sequence[Path], device: torch.device, checkpoint: Path | None = None
+) -> list[TimedDetector]:
+    """Detectors of the configs, all on the recorded frame or the seeded cloud that is asked for."""
+    from perception.engine.benchmark.detectors import recorded_detector, street_detector
+    from perception.engine.config import load_config
+    from perception.replay.history import recorded_frame
+
+    cfgs = [load_config(config, ["model.compile={}"] if args.compile else []) for config in configs]
+    options: Any = {"checkpoint": checkpoint, "fuse": args.fuse}
+    if args.source is None:
+        return [street_detector(cfg, device, points=args.points, **options) for cfg in cfgs]
+    frame = recorded_frame(source_from(args), args.frame)
+    return [recorded_detector(cfg, device, frame, **options) for cfg in cfgs]
+
+
+def show(title: str, rows: Sequence[Row]) -> None:
+    """Print a table: a line a row."""
     from rich.console import Console
     from rich.table import Table
 
+    from perception.engine.benchmark.rows import as_table
+
+    headings, cells = as_table(rows)
     table = Table(title=title)
-    for heading in ("", "median (ms)", "reference (ms)", "ratio"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for timing in timings:
-        reference = timing.reference_ms
-        compared = ("", "") if reference is None else (f"{reference:.2f}", f"{reference / timing.ms:.1f}")
-        table.add_row(timing.name, f"{timing.ms:.2f}", *compared)
-    Console().print(table)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("", "stage", "dtype") else "right")
+    for line in cells:
+        table.add_row(*line)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)       # a file is as wide as it needs to be
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Examples:
     python tools/convert_checkpoint.py flatformer work_dirs/official/epoch_24.pth work_dirs/flatformer_waymo.pth
     python tools/convert_checkpoint.py centerpoint_pillar centerpoint_02pillar_second_secfpn.pth work_dirs/pillar.pth
+    python tools/convert_checkpoint.py centerpoint_pillar centerpoint_0075voxel_second_secfpn.pth work_dirs/voxel.pth
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("work_dirs/replay"), help="folder for results (%(default)s)")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of the recording")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+    parser.add_argument("--fuse", action="store_true", help="fold batch normalisation into the layers before it")
+    parser.add_argument("--compile", action="store_true", help="run the network through torch.compile")
     parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw N frames, evenly spread")
     parser.add_argument("--json", type=Path, help="write the printed figures to this file too")
     args = parser.parse_args(argv)
@@ -54,10 +56,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; gives the exit status of the process."""
     args = parse_args(argv)
+    from perception.engine.config import load_config
     from perception.engine.inference import load_model
 
     source = source_from(args)                             # before the model: a wrong path is told at once
-    model = load_model(args.config, args.checkpoint, args.device)
+    cfg = load_config(args.config, ["model.compile={}"] if args.compile else [])
+    model = load_model(cfg, args.checkpoint, args.device, fuse=args.fuse)
     return replay(args, source, model, synchronize_for(model.model))
 
 

@@ -2,7 +2,7 @@
 
 Examples:
     python tools/test.py configs/flatformer/flatformer_tiny.py work_dirs/flatformer_tiny/iter_2000.pth
-    python tools/test.py CONFIG CHECKPOINT --json metrics.json --out predictions.jsonl
+    python tools/test.py CONFIG CHECKPOINT --json metrics.json --out predictions.jsonl --fuse
     torchrun --nproc-per-node 2 tools/test.py CONFIG CHECKPOINT --launcher pytorch
 
 Prints one line a metric; distances are in metres (_m), angles in radians (_rad), times in seconds (_s).
@@ -24,6 +24,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write the predictions here: a .jsonl file or a folder")
     parser.add_argument("--json", type=Path, help="write the metrics to this file")
     parser.add_argument("--work-dir", type=Path, help="folder for the log (work_dirs/CONFIG_NAME/test)")
+    parser.add_argument("--fuse", action="store_true", help="fold batch normalisation into the layers before it")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (the config's, which is auto by default)")
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none", help="what started this")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the config")
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from perception.engine.build import build_runner
     from perception.engine.config import load_config
+    from perception.engine.fuse_hook import FuseHook
     from perception.engine.prediction_log import PredictionLogHook
     from perception.errors import ConfigError
 
@@ -44,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(f"{args.config}: has no test_dataloader")
     work_dir = args.work_dir or Path("work_dirs") / args.config.stem / "test"
     runner = build_runner(cfg, work_dir, load_from=args.checkpoint, device=args.device, launcher=args.launcher)
+    if args.fuse:
+        runner.register_hook(FuseHook())
     if args.out is not None:
         runner.register_hook(PredictionLogHook(args.out))
     metrics = runner.test()

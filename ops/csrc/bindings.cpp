@@ -5,13 +5,19 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
 #include "binding_types.hpp"
 #include "cpu/bev_scatter.hpp"
+#include "cpu/circle_nms.hpp"
 #include "cpu/group_attention.hpp"
+#include "cpu/group_layer.hpp"
 #include "cpu/instruction_set.hpp"
+#include "cpu/points_in_boxes.hpp"
+#include "cpu/rotated_iou.hpp"
+#include "cpu/rotated_nms.hpp"
 #include "cpu/segment_reduce.hpp"
 #include "cpu/voxelize.hpp"
 #include "cpu/window_partition.hpp"
@@ -39,14 +45,53 @@ static void window_partition(CpuArray<const int32_t, 2> coords, CpuArray<const i
     cpu::group_slots(tokens, group_size, flat2win.data(), win2flat.data(), valid.data());
 }
 
-static int64_t voxelize(CpuArray<const float, 2> xyz, CpuArray<const int64_t, 1> batch, std::array<float, 3> low,
-                        std::array<float, 3> size, std::array<int64_t, 3> cells, CpuArray<int32_t, 2> coords,
-                        CpuArray<int64_t, 1> inverse, CpuArray<int64_t, 1> counts, int threads) {
-    const perception::VoxelGrid grid{
-        {low[0], size[0], cells[0]}, {low[1], size[1], cells[1]}, {low[2], size[2], cells[2]}};
+static bool count_samples(CpuArray<const int32_t, 2> coords, int64_t nx, int64_t ny, CpuArray<int64_t, 1> counts) {
     nb::gil_scoped_release unlocked;
-    return cpu::voxelize(xyz.data(), batch.data(), static_cast<int64_t>(batch.shape(0)), grid, coords.data(),
-                         inverse.data(), counts.data(), threads);
+    return cpu::count_samples(coords.data(), static_cast<int64_t>(coords.shape(0)), {nx, 1}, {ny, 1},
+                              static_cast<int64_t>(counts.shape(0)), counts.data());
+}
+
+using Xyz = CpuArray<const float, 2>;
+using Indices = CpuArray<const int64_t, 1>;
+
+static perception::VoxelGrid grid_of(std::array<float, 3> low, std::array<float, 3> size, std::array<int64_t, 3> cells) {
+    return {{low[0], size[0], cells[0]}, {low[1], size[1], cells[1]}, {low[2], size[2], cells[2]}};
+}
+
+static cpu::Points points_of(const Xyz& xyz, const Indices& batch) {
+    return {xyz.data(), batch.data(), static_cast<int64_t>(batch.shape(0))};
+}
+
+static int64_t count_point_samples(Xyz xyz, Indices batch, int threads) {
+    const cpu::Points points = points_of(xyz, batch);
+    nb::gil_scoped_release unlocked;
+    return cpu::count_samples(points, threads);
+}
+
+static int64_t mark_cells(Xyz xyz, Indices batch, std::array<float, 3> low, std::array<float, 3> size,
+                          std::array<int64_t, 3> cells, CpuArray<int64_t, 1> bits, CpuArray<int32_t, 1> ranks,
+                          CpuArray<int64_t, 1> inverse, int threads) {
+    const cpu::Points points = points_of(xyz, batch);
+    nb::gil_scoped_release unlocked;
+    return cpu::mark_cells(points, grid_of(low, size, cells), static_cast<int64_t>(bits.shape(0)),
+                           reinterpret_cast<uint64_t*>(bits.data()), ranks.data(), inverse.data(), threads);
+}
+
+static void list_cells(std::array<int64_t, 3> cells, Indices bits, CpuArray<const int32_t, 1> ranks,
+                       CpuArray<int32_t, 2> coords, CpuArray<int64_t, 1> inverse, CpuArray<int64_t, 1> counts,
+                       int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::list_cells(grid_of({}, {}, cells), static_cast<int64_t>(inverse.shape(0)),
+                    static_cast<int64_t>(bits.shape(0)), reinterpret_cast<const uint64_t*>(bits.data()), ranks.data(),
+                    static_cast<int64_t>(counts.shape(0)), coords.data(), inverse.data(), counts.data(), threads);
+}
+
+static int64_t sort_cells(Xyz xyz, Indices batch, std::array<float, 3> low, std::array<float, 3> size,
+                          std::array<int64_t, 3> cells, CpuArray<int32_t, 2> coords, CpuArray<int64_t, 1> inverse,
+                          CpuArray<int64_t, 1> counts, int threads) {
+    const cpu::Points points = points_of(xyz, batch);
+    nb::gil_scoped_release unlocked;
+    return cpu::sort_cells(points, grid_of(low, size, cells), coords.data(), inverse.data(), counts.data(), threads);
 }
 
 template <typename Table>
@@ -54,12 +99,19 @@ static cpu::RowSegments row_segments(const CpuArray<const int64_t, 1>& index, co
     return {index.data(), static_cast<int64_t>(index.shape(0)), static_cast<int64_t>(by_segment.shape(0))};
 }
 
-template <typename T>
-static void segment_max(CpuArray<const T, 2> features, CpuArray<const int64_t, 1> index, CpuArray<T, 2> out,
-                        CpuArray<int32_t, 2> argmax, int threads) {
+using Counts = CpuArray<const int32_t, 1>;
+
+static bool count_rows(CpuArray<const int64_t, 1> index, CpuArray<int32_t, 1> counts) {
     nb::gil_scoped_release unlocked;
-    cpu::segment_max(features.data(), row_segments(index, out), static_cast<int64_t>(out.shape(1)), out.data(),
-                     argmax.data(), threads);
+    return cpu::count_rows(row_segments(index, counts), counts.data());
+}
+
+template <typename T>
+static void segment_max(CpuArray<const T, 2> features, CpuArray<const int64_t, 1> index, Counts counts,
+                        CpuArray<T, 2> out, std::optional<CpuArray<int32_t, 2>> argmax, int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::segment_max(features.data(), row_segments(index, out), counts.data(), static_cast<int64_t>(out.shape(1)),
+                     out.data(), argmax ? argmax->data() : nullptr, threads);
 }
 
 template <typename T>
@@ -71,11 +123,11 @@ static void segment_max_backward(CpuArray<const T, 2> grad, CpuArray<const int32
 }
 
 template <typename T>
-static void segment_sum(CpuArray<const T, 2> features, CpuArray<const int64_t, 1> index, bool is_mean,
+static void segment_sum(CpuArray<const T, 2> features, CpuArray<const int64_t, 1> index, Counts counts, bool is_mean,
                         CpuArray<T, 2> out, int threads) {
     nb::gil_scoped_release unlocked;
-    cpu::segment_sum(features.data(), row_segments(index, out), static_cast<int64_t>(out.shape(1)), is_mean,
-                     out.data(), threads);
+    cpu::segment_sum(features.data(), row_segments(index, out), counts.data(), static_cast<int64_t>(out.shape(1)),
+                     is_mean, out.data(), threads);
 }
 
 template <typename T>
@@ -125,9 +177,77 @@ static void group_attention_backward(CpuArray<const T, 2> grad, CpuArray<const T
                                   grad_qk.data(), grad_v.data(), threads);
 }
 
+using Row = CpuArray<const float, 1>;
+using Weight = CpuArray<const float, 2>;
+
+static cpu::Linear linear_of(const Weight& weight, const Row& bias) {
+    return {weight.data(), bias.data(), static_cast<int64_t>(weight.shape(1)), static_cast<int64_t>(weight.shape(0))};
+}
+
+static void group_layer(Weight tokens, Weight position, Slots slots, Slots back, Mask valid, int64_t size, int64_t heads,
+                        float eps, Weight qk, Row qk_bias, Weight v, Row v_bias, Weight proj, Row proj_bias,
+                        Row norm1, Row norm1_bias, Weight fc1, Row fc1_bias, Weight fc2, Row fc2_bias, Row norm2,
+                        Row norm2_bias, CpuArray<float, 2> out, int threads) {
+    const cpu::LayerWeights weights{linear_of(qk, qk_bias), linear_of(v, v_bias), linear_of(proj, proj_bias),
+                                    {norm1.data(), norm1_bias.data(), eps}, linear_of(fc1, fc1_bias),
+                                    linear_of(fc2, fc2_bias), {norm2.data(), norm2_bias.data(), eps}};
+    const cpu::Groups groups = groups_of(slots, back, valid, size);
+    nb::gil_scoped_release unlocked;
+    cpu::group_layer(tokens.data(), position.data(), groups, heads, weights, out.data(), threads);
+}
+
+using FloatTable = CpuArray<const float, 2>;
+
+template <typename Row>
+static const Row* rows_of(const FloatTable& table) {
+    static_assert(sizeof(Row) % sizeof(float) == 0 && alignof(Row) == alignof(float));
+    return reinterpret_cast<const Row*>(table.data());
+}
+
+static cpu::BevBoxes bev_boxes(const FloatTable& boxes, const FloatTable& turns) {
+    return {rows_of<perception::BevBox>(boxes), rows_of<perception::Turn>(turns), static_cast<int64_t>(boxes.shape(0))};
+}
+
+static bool are_bev_boxes(FloatTable boxes) {
+    const auto* rows = rows_of<perception::BevBox>(boxes);
+    return std::all_of(rows, rows + boxes.shape(0), perception::is_valid);
+}
+
+static void rotated_iou_bev(FloatTable a, FloatTable turns_a, FloatTable b, FloatTable turns_b, CpuArray<float, 2> iou,
+                            int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::rotated_iou(bev_boxes(a, turns_a), bev_boxes(b, turns_b), iou.data(), threads);
+}
+
+static void rotated_iou_bev_aligned(FloatTable a, FloatTable turns_a, FloatTable b, FloatTable turns_b,
+                                    CpuArray<float, 1> iou, int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::rotated_iou_aligned(bev_boxes(a, turns_a), bev_boxes(b, turns_b), iou.data(), threads);
+}
+
+static int64_t rotated_nms(FloatTable boxes, FloatTable turns, CpuArray<const int64_t, 1> order, double threshold,
+                           CpuArray<int64_t, 1> kept, int threads) {
+    nb::gil_scoped_release unlocked;
+    return cpu::rotated_nms(bev_boxes(boxes, turns), order.data(), static_cast<float>(threshold), kept.data(), threads);
+}
+
+static int64_t circle_nms(FloatTable centers, CpuArray<const int64_t, 1> order, double squared_radius,
+                          CpuArray<int64_t, 1> kept, int threads) {
+    nb::gil_scoped_release unlocked;
+    return cpu::circle_nms(centers.data(), order.data(), static_cast<int64_t>(order.shape(0)),
+                           static_cast<float>(squared_radius), kept.data(), threads);
+}
+
+static void points_in_boxes(FloatTable points, FloatTable boxes, FloatTable turns, CpuArray<int64_t, 1> found,
+                            int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::points_in_boxes(points.data(), static_cast<int64_t>(points.shape(0)), rows_of<perception::UprightBox>(boxes),
+                         rows_of<perception::Turn>(turns), static_cast<int64_t>(boxes.shape(0)), found.data(), threads);
+}
+
 template <typename T>
 static void define_floating(nb::module_& m) {
-    m.def("segment_max", &segment_max<T>);
+    m.def("segment_max", &segment_max<T>, "features"_a, "index"_a, "counts"_a, "out"_a, "argmax"_a.none(), "threads"_a);
     m.def("segment_max_backward", &segment_max_backward<T>);
     m.def("segment_sum", &segment_sum<T>);
     m.def("group_attention", &group_attention<T>, "qk"_a, "v"_a, "slots"_a, "back"_a, "valid"_a.none(), "size"_a,
@@ -140,8 +260,23 @@ static void define_floating(nb::module_& m) {
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of perception_ops; call them through the torch ops.";
+    m.def("count_samples", &count_samples);
     m.def("window_partition", &window_partition);
-    m.def("voxelize", &voxelize);
+    m.def("count_point_samples", &count_point_samples);
+    m.def("mark_cells", &mark_cells);
+    m.def("list_cells", &list_cells);
+    m.def("sort_cells", &sort_cells);
+    m.def("count_rows", &count_rows);
+    m.def("group_layer", &group_layer, "tokens"_a, "position"_a, "slots"_a, "back"_a, "valid"_a.none(), "size"_a,
+          "heads"_a, "eps"_a, "qk"_a, "qk_bias"_a, "v"_a, "v_bias"_a, "proj"_a, "proj_bias"_a, "norm1"_a,
+          "norm1_bias"_a, "fc1"_a, "fc1_bias"_a, "fc2"_a, "fc2_bias"_a, "norm2"_a, "norm2_bias"_a, "out"_a,
+          "threads"_a);
+    m.def("are_bev_boxes", &are_bev_boxes);
+    m.def("rotated_iou_bev", &rotated_iou_bev);
+    m.def("rotated_iou_bev_aligned", &rotated_iou_bev_aligned);
+    m.def("rotated_nms", &rotated_nms);
+    m.def("circle_nms", &circle_nms);
+    m.def("points_in_boxes", &points_in_boxes);
     m.def("mistake_in_groups", [](Slots slots, Slots back, int64_t size) {
         return cpu::mistake_in(groups_of(slots, back, std::nullopt, size));
     });

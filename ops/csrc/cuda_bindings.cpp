@@ -11,7 +11,12 @@
 
 #include "binding_types.hpp"
 #include "cuda/bev_scatter.hpp"
+#include "cuda/circle_nms.hpp"
+#include "cuda/greedy_scan.hpp"
 #include "cuda/group_attention.hpp"
+#include "cuda/points_in_boxes.hpp"
+#include "cuda/rotated_iou.hpp"
+#include "cuda/rotated_nms.hpp"
 #include "cuda/segment_reduce.hpp"
 #include "cuda/voxelize.hpp"
 #include "cuda/window_partition.hpp"
@@ -68,6 +73,47 @@ void voxelize_points(Array<const float, 2> xyz, Array<const int64_t, 1> batch, i
              stream_of(stream));
 }
 
+using FloatTable = Array<const float, 2>;
+
+template <typename Row>
+const Row* rows_as(const FloatTable& table) {
+    static_assert(sizeof(Row) % sizeof(float) == 0 && alignof(Row) == alignof(float));
+    return reinterpret_cast<const Row*>(table.data());
+}
+
+BevBoxes bev_boxes(const FloatTable& boxes, const FloatTable& turns) {
+    return {rows_as<BevBox>(boxes), rows_as<Turn>(turns), rows_of(boxes)};
+}
+
+void define_boxes(nb::module_& m) {
+    m.def("rotated_iou_bev", [](FloatTable a, FloatTable turns_a, FloatTable b, FloatTable turns_b,
+                                Array<float, 2> iou, uintptr_t stream) {
+        rotated_iou(bev_boxes(a, turns_a), bev_boxes(b, turns_b), iou.data(), stream_of(stream));
+    });
+    m.def("rotated_iou_bev_aligned", [](FloatTable a, FloatTable turns_a, FloatTable b, FloatTable turns_b,
+                                        Array<float, 1> iou, uintptr_t stream) {
+        rotated_iou_aligned(bev_boxes(a, turns_a), bev_boxes(b, turns_b), iou.data(), stream_of(stream));
+    });
+    m.def("suppression_workspace", &suppression_workspace);
+    m.def("rotated_nms", [](FloatTable boxes, FloatTable turns, Array<const int64_t, 1> order, double threshold,
+                            Array<int64_t, 1> kept, Array<int64_t, 1> num_kept, Bytes workspace, uintptr_t stream) {
+        check_room(workspace, suppression_workspace(rows_of(order)));
+        rotated_nms(bev_boxes(boxes, turns), order.data(), static_cast<float>(threshold), kept.data(), num_kept.data(),
+                    workspace.data(), stream_of(stream));
+    });
+    m.def("circle_nms", [](FloatTable centers, Array<const int64_t, 1> order, double squared_radius,
+                           Array<int64_t, 1> kept, Array<int64_t, 1> num_kept, Bytes workspace, uintptr_t stream) {
+        check_room(workspace, suppression_workspace(rows_of(order)));
+        circle_nms(centers.data(), order.data(), rows_of(order), static_cast<float>(squared_radius), kept.data(),
+                   num_kept.data(), workspace.data(), stream_of(stream));
+    });
+    m.def("points_in_boxes", [](FloatTable points, FloatTable boxes, FloatTable turns, Array<int64_t, 1> found,
+                                uintptr_t stream) {
+        points_in_boxes(points.data(), rows_of(points), rows_as<UprightBox>(boxes), rows_as<Turn>(turns),
+                        rows_of(boxes), found.data(), stream_of(stream));
+    });
+}
+
 template <typename T>
 BevMap map_of(const MapArray<T>& map) {
     return {rows_of(map),  static_cast<int64_t>(map.shape(1)), static_cast<int64_t>(map.shape(2)),
@@ -111,12 +157,12 @@ template <typename T>
 void define_floating(nb::module_& m) {
     define_attention<T>(m);
     m.def("segment_max", [](Array<const T, 2> features, Array<const int64_t, 1> index, Array<T, 2> out,
-                            Array<int32_t, 2> argmax, Bytes workspace, uintptr_t stream) {
+                            std::optional<Array<int32_t, 2>> argmax, Bytes workspace, uintptr_t stream) {
         const RowSegments of = row_segments(index, out);
         check_room(workspace, segment_workspace(of.rows, of.segments));
-        segment_max(features.data(), of, static_cast<int64_t>(out.shape(1)), out.data(), argmax.data(),
-                    workspace.data(), stream_of(stream));
-    });
+        segment_max(features.data(), of, static_cast<int64_t>(out.shape(1)), out.data(),
+                    argmax ? argmax->data() : nullptr, workspace.data(), stream_of(stream));
+    }, "features"_a, "index"_a, "out"_a, "argmax"_a.none(), "workspace"_a, "stream"_a);
     m.def("segment_sum", [](Array<const T, 2> features, Array<const int64_t, 1> index, bool is_mean, Array<T, 2> out,
                             Bytes workspace, uintptr_t stream) {
         const RowSegments of = row_segments(index, out);
@@ -159,6 +205,7 @@ void define_kernels(nb::module_& m) {
     m.def("group_attention_backward_workspace", [](int64_t slots, int64_t tokens, int64_t channels, int64_t heads) {
         return group_attention_backward_workspace(slots, tokens, heads_of(static_cast<size_t>(channels), heads));
     });
+    define_boxes(m);
     define_floating<float>(m);
     define_floating<Bfloat16>(m);
     define_floating<Float16>(m);

@@ -8,6 +8,7 @@ from .bev_scatter import bev_scatter
 from .circle_nms import circle_nms
 from .dispatch import cuda_kernels, native_available, native_kernels
 from .group_attention import group_attention
+from .group_layer import GroupLayerWeights, group_layer, serves_group_layer
 from .points_in_boxes import points_in_boxes
 from .rotated_iou import rotated_iou_bev, rotated_iou_bev_aligned
 from .rotated_nms import rotated_nms
@@ -16,12 +17,14 @@ from .voxelize import voxelize
 from .window_partition import WindowPartition, window_partition
 
 __all__ = [
+    "GroupLayerWeights",
     "WindowPartition",
     "bev_scatter",
     "circle_nms",
     "cuda",
     "cuda_kernels",
     "group_attention",
+    "group_layer",
     "native_available",
     "native_kernels",
     "points_in_boxes",
@@ -29,6 +32,7 @@ __all__ = [
     "rotated_iou_bev_aligned",
     "rotated_nms",
     "segment_reduce",
+    "serves_group_layer",
     "voxelize",
     "window_partition",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, check_positive, check_range, check_tensor
+from .checks import FLOATING, check_count, check_device, check_positive, check_range, check_tensor
 from .dispatch import NATIVE, NATIVE_FLOATING, attach_native
 
 
@@ -29,11 +29,14 @@ def bev_scatter(
         (B, C, ny, nx), row = y, column = x.
 
     Raises:
-        ValueError: wrong shapes or dtypes, a size below 1, a cell outside the map.
+        ValueError: wrong shapes or dtypes, a size below 1, a cell outside the map, a map of more cells than an int32
+            numbers.
     """
     check_tensor("features", features, ("M", "C"), FLOATING)
     check_tensor("coords", coords, (features.shape[0], 4), (torch.int32,))
+    check_device("features", features, coords=coords)
     check_positive(batch_size=batch_size, ny=ny, nx=nx)
+    check_count("batch_size * ny * nx", batch_size, ny, nx)
     return torch.ops.perception.bev_scatter(features, coords, batch_size, ny, nx, channels_last)
 
 

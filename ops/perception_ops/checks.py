@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 
 import torch
 from torch import Tensor
 
+MOST = 2**31 - 1    # rows, cells, slots or segments at a time: kernels and torch's own ops number them in int32
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -32,14 +33,23 @@ def check_tensor(name: str, tensor: Tensor, shape: tuple[int | str, ...], dtypes
     raise ValueError(f"{name} must be {wanted_dtype} {wanted_shape}, got {tensor.dtype} {tuple(tensor.shape)}")
 
 
-def one_device(arguments: Mapping[str, object]) -> torch.device:
-    """The device that all tensors among the named arguments share; refuses tensors of several devices."""
-    devices = {name: value.device for name, value in arguments.items() if isinstance(value, Tensor)}
-    first, device = next(iter(devices.items()))
-    for name, other in devices.items():
-        if other != device:
-            raise ValueError(f"{name} must be on the device of {first}, {device}, got {other}")
-    return device
+def check_device(name: str, tensor: Tensor, /, **others: Tensor | None) -> None:
+    """Refuse tensors that do not lie where the first one lies."""
+    for other_name, other in others.items():
+        if other is not None and other.device != tensor.device:
+            raise ValueError(f"{other_name} must lie on {tensor.device} as {name} does, got {other.device}")
+
+
+def check_values(name: str, tensor: Tensor) -> None:
+    """Refuse a meta tensor where the result's shape depends on values."""
+    if tensor.device.type == "meta":
+        raise ValueError(f"{name} must have values, got a tensor on the meta device")
+
+
+def check_count(what: str, *sizes: int) -> None:
+    """Refuse more things than an int32 numbers: the product of `sizes`."""
+    if math.prod(sizes) > MOST:
+        raise ValueError(f"{what} must be at most {MOST}, got {' x '.join(map(str, sizes))}")
 
 
 def check_positive(**sizes: int) -> None:

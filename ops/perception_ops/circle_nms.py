@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, check_finite, check_tensor
+from .checks import FLOATING, check_device, check_finite, check_tensor, check_values
+from .dispatch import NATIVE, attach_native
 from .suppression import best_first, greedy_survivors, squared_distances
 
 _PAIRS_AT_ONCE = 1 << 20
@@ -27,6 +28,8 @@ def circle_nms(centers: Tensor, scores: Tensor, squared_radius: float) -> Tensor
     """
     check_tensor("centers", centers, ("K", 2), FLOATING)
     check_tensor("scores", scores, (centers.shape[0],), FLOATING)
+    check_device("centers", centers, scores=scores)
+    check_values("centers", centers)
     if not squared_radius >= 0.0:
         raise ValueError(f"squared_radius must be >= 0 m^2, got {squared_radius}")
     return torch.ops.perception.circle_nms(centers, scores, squared_radius)
@@ -34,10 +37,11 @@ def circle_nms(centers: Tensor, scores: Tensor, squared_radius: float) -> Tensor
 
 def circle_nms_reference(centers: Tensor, scores: Tensor, squared_radius: float) -> Tensor:
     """The same in tensor algebra."""
+    centers = centers.float()
     check_finite("centers", centers)
     check_finite("scores", scores)
     order = best_first(scores)
-    ranked = centers[order].float()
+    ranked = centers[order]
     pairs = [order.new_empty(2, 0)]
     rows_at_once = max(_PAIRS_AT_ONCE // max(len(ranked), 1), 1)
     for start in range(0, len(ranked), rows_at_once):
@@ -48,7 +52,19 @@ def circle_nms_reference(centers: Tensor, scores: Tensor, squared_radius: float)
     return order[greedy_survivors(edges[0], edges[1], len(order))]
 
 
+def _circle_nms_cpu(centers: Tensor, scores: Tensor, squared_radius: float) -> Tensor:
+    assert NATIVE is not None
+    rows = centers.detach().float().contiguous()
+    check_finite("centers", rows)
+    check_finite("scores", scores)
+    order = best_first(scores.detach())
+    kept = torch.empty_like(order)
+    survivors = NATIVE.circle_nms(rows, order, squared_radius, kept, torch.get_num_threads())
+    return kept[:survivors].clone()
+
+
 _op = torch.library.custom_op("perception::circle_nms", circle_nms_reference, mutates_args=())
+attach_native(_op, "circle_nms", _circle_nms_cpu)
 
 
 @_op.register_fake

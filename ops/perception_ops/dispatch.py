@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.library import CustomOpDef
 
-from .checks import one_device
+from .checks import check_device
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,11 @@ def attach_cuda(name: str, kernel: Callable[..., object]) -> None:
     names = list(inspect.signature(kernel).parameters)[2:]
 
     def on_current_stream(*arguments: object) -> object:
-        device = one_device(dict(zip(names, arguments, strict=True)))
+        named = zip(names, arguments, strict=False)            # torch leaves out trailing arguments at their defaults
+        tensors = {name: value for name, value in named if isinstance(value, Tensor)}
+        first, *_ = tensors
+        device = tensors[first].device
+        check_device(first, tensors[first], **tensors)
         with torch.cuda.device(device):
             return kernel(module, torch.cuda.current_stream(device).cuda_stream, *arguments)
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import FLOATING, check_positive, check_range, check_tensor
+from .checks import FLOATING, check_count, check_device, check_positive, check_range, check_tensor
 from .dispatch import NATIVE, NATIVE_FLOATING, attach_native, is_native
 
 
@@ -37,13 +37,16 @@ def group_attention(
         ValueError: wrong shapes or dtypes, an index out of range, a size that does not divide.
     """
     check_positive(group_size=group_size, num_heads=num_heads)
+    check_count("group_size", group_size)
+    check_count("num_heads", num_heads)
     check_tensor("v", v, ("N", "C"), FLOATING)
     check_tensor("qk", qk, (v.shape[0], 2 * v.shape[1]), (v.dtype,))
     check_tensor("slots", slots, ("P",), (torch.int64,))
     check_tensor("back", back, (v.shape[0],), (torch.int64,))
     if valid is not None:
         check_tensor("valid", valid, (slots.shape[0],), (torch.bool,))
-    if v.shape[1] % num_heads:
+    check_device("v", v, qk=qk, slots=slots, back=back, valid=valid)
+    if v.shape[1] == 0 or v.shape[1] % num_heads:
         raise ValueError(f"v must have channels that num_heads ({num_heads}) divides, got {v.shape[1]}")
     if slots.shape[0] % group_size:
         raise ValueError(f"slots must have a length that group_size ({group_size}) divides, got {slots.shape[0]}")
@@ -59,9 +62,10 @@ def group_attention_reference(
     """The same with torch's own attention on gathered groups."""
     check_indices(slots, back, v.shape[0])
     q, k, value = _in_groups(qk, v, slots, group_size, num_heads)                           # (G, heads, S, D) each
-    mixed = F.scaled_dot_product_attention(q, k, value, attn_mask=_key_mask(valid, group_size))
-    if valid is not None:
-        mixed = mixed.masked_fill(~_key_mask(valid, group_size).any(3, keepdim=True), 0.0)
+    mask = None if valid is None else valid.view(valid.shape[0] // group_size, 1, 1, group_size)
+    mixed = F.scaled_dot_product_attention(q, k, value, attn_mask=mask)
+    if mask is not None:
+        mixed = mixed.masked_fill(~mask.any(3, keepdim=True), 0.0)
     return mixed.transpose(1, 2).reshape(slots.shape[0], v.shape[1]).index_select(0, back)
 
 
@@ -74,34 +78,33 @@ def group_attention_backward_reference(
     q, k, value = (part.to(dtype) for part in _in_groups(qk, v, slots, group_size, num_heads))
     is_output = back.index_select(0, slots) == torch.arange(slots.shape[0], device=slots.device)          # (P,)
     given = grad.to(dtype).index_select(0, slots) * is_output[:, None]                                    # (P, C)
-    given = given.view(-1, group_size, num_heads, C // num_heads).transpose(1, 2)                         # as q
+    given = given.view(q.shape[0], group_size, num_heads, C // num_heads).transpose(1, 2)                 # as q
     scale = q.shape[3] ** -0.5
     logits = q @ k.transpose(2, 3) * scale                                                                # (.., S, S)
     if valid is not None:
-        logits = logits.masked_fill(~_key_mask(valid, group_size), -torch.inf)
+        logits = logits.masked_fill(~valid.view(valid.shape[0] // group_size, 1, 1, group_size), -torch.inf)
     weights = logits.softmax(3).nan_to_num(0.0) if valid is not None else logits.softmax(3)
     slopes = given @ value.transpose(2, 3)
     slopes = weights * (slopes - (weights * slopes).sum(3, keepdim=True)) * scale
     shares = slopes @ k, slopes.transpose(2, 3) @ q, weights.transpose(2, 3) @ given
-    rows = torch.cat([share.transpose(1, 2).reshape(-1, C) for share in shares], 1)                       # (P, 3C)
+    rows = torch.cat([share.transpose(1, 2).reshape(slots.shape[0], C) for share in shares], 1)           # (P, 3C)
     total = rows.new_zeros(N, 3 * C).index_add_(0, slots, rows).to(v.dtype)
-    return total[:, : 2 * C].contiguous(), total[:, 2 * C :].contiguous()
+    return total[:, : 2 * C].clone(), total[:, 2 * C :].clone()            # of one token, contiguous() would be no copy
 
 
 def _in_groups(qk: Tensor, v: Tensor, slots: Tensor, group_size: int, num_heads: int) -> tuple[Tensor, ...]:
     """q, k, v as (G, heads, S, D) each."""
     qkv = torch.cat([qk, v], 1).index_select(0, slots)                                      # (P, 3C)
-    return qkv.view(-1, group_size, 3, num_heads, v.shape[1] // num_heads).permute(2, 0, 3, 1, 4).unbind(0)
-
-
-def _key_mask(valid: Tensor | None, group_size: int) -> Tensor | None:
-    return None if valid is None else valid.view(-1, 1, 1, group_size)                      # (G, 1, 1, S)
+    sizes = slots.shape[0] // group_size, group_size, 3, num_heads, v.shape[1] // num_heads
+    return qkv.view(sizes).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def check_indices(slots: Tensor, back: Tensor, num_tokens: int) -> None:
     if slots.device.type == "cpu" and not torch.compiler.is_compiling():
         check_range("slots", slots, num_tokens)
         check_range("back", back, slots.shape[0])
+        if not torch.equal(slots.index_select(0, back), torch.arange(num_tokens)):
+            raise ValueError("back must name a slot of its own token")
 
 
 def _group_attention_cpu(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, check_tensor
+from .checks import FLOATING, check_device, check_tensor
+from .dispatch import NATIVE, attach_native
+from .rotated_iou import turns
 
 _PAIRS_AT_ONCE = 1 << 20
 
@@ -25,6 +27,7 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     """
     check_tensor("points", points, ("N", 3), FLOATING)
     check_tensor("boxes", boxes, ("K", 7), FLOATING)
+    check_device("points", points, boxes=boxes)
     return torch.ops.perception.points_in_boxes(points, boxes)
 
 
@@ -50,7 +53,18 @@ def _inside(points: Tensor, boxes: Tensor) -> Tensor:
     return (along.abs() <= length / 2) & (across.abs() <= width / 2) & (z.abs() <= height / 2)
 
 
+def _points_in_boxes_cpu(points: Tensor, boxes: Tensor) -> Tensor:
+    if torch.float64 in (points.dtype, boxes.dtype) or not bool(torch.isfinite(boxes).all()):
+        return points_in_boxes_reference(points, boxes)                    # the kernel has a grid of finite boxes
+    assert NATIVE is not None
+    found = torch.empty(len(points), dtype=torch.int64)
+    points, boxes = (rows.detach().float().contiguous() for rows in (points, boxes))
+    NATIVE.points_in_boxes(points, boxes, turns(boxes[:, 6]), found, torch.get_num_threads())
+    return found
+
+
 _op = torch.library.custom_op("perception::points_in_boxes", points_in_boxes_reference, mutates_args=())
+attach_native(_op, "points_in_boxes", _points_in_boxes_cpu)
 
 
 @_op.register_fake

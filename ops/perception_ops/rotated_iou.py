@@ -8,11 +8,13 @@ at most three trapezoids, so there is no vertex list, no sort, and no case that 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, check_finite, check_tensor
+from .checks import FLOATING, check_device, check_finite, check_tensor
+from .dispatch import NATIVE, attach_native
 from .suppression import squared_distances
 
 _FLOOR = 1e-8              # smallest denominator
@@ -35,6 +37,7 @@ def rotated_iou_bev(a: Tensor, b: Tensor) -> Tensor:
     """
     check_tensor("a", a, ("K", 5), FLOATING)
     check_tensor("b", b, ("L", 5), FLOATING)
+    check_device("a", a, b=b)
     return torch.ops.perception.rotated_iou_bev(a, b)
 
 
@@ -42,12 +45,13 @@ def rotated_iou_bev_aligned(a: Tensor, b: Tensor) -> Tensor:
     """IoU of row i with row i: (K, 5), (K, 5) -> (K,) float32; see `rotated_iou_bev`."""
     check_tensor("a", a, ("K", 5), FLOATING)
     check_tensor("b", b, (a.shape[0], 5), FLOATING)
+    check_device("a", a, b=b)
     return torch.ops.perception.rotated_iou_bev_aligned(a, b)
 
 
 def rotated_iou_bev_reference(a: Tensor, b: Tensor) -> Tensor:
     """The same in tensor algebra; pairs that lie too far apart to touch are not computed."""
-    a, b = _checked(a, b)
+    a, b = checked_boxes("a", a), checked_boxes("b", b)
     iou = a.new_zeros(len(a), len(b))                                                      # (K, L)
     for i, j in near_pairs(a, b):
         iou[i, j] = iou_of_pairs(a[i], b[j])
@@ -56,7 +60,7 @@ def rotated_iou_bev_reference(a: Tensor, b: Tensor) -> Tensor:
 
 def rotated_iou_bev_aligned_reference(a: Tensor, b: Tensor) -> Tensor:
     """The same in tensor algebra."""
-    return iou_of_pairs(*_checked(a, b))
+    return iou_of_pairs(checked_boxes("a", a), checked_boxes("b", b))
 
 
 def iou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
@@ -68,7 +72,7 @@ def iou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
 
 def near_pairs(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Index pairs (i, j) of boxes whose circumscribed circles touch, in chunks that bound the memory, i ascending."""
-    reach_a, reach_b = a[:, 2:4].norm(dim=1) / 2, b[:, 2:4].norm(dim=1) / 2
+    reach_a, reach_b = ((x[:, 2].square() + x[:, 3].square()).sqrt() / 2 for x in (a, b))  # (K,), (L,)
     rows_at_once = max(_PAIRS_AT_ONCE // max(len(b), 1), 1)
     for start in range(0, len(a), rows_at_once):
         rows = slice(start, start + rows_at_once)
@@ -77,18 +81,31 @@ def near_pairs(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield i + start, j
 
 
-def check_boxes(name: str, boxes: Tensor) -> None:
-    """Refuse NaN, infinity and negative sizes; reads the values, so it belongs inside an op."""
+def checked_boxes(name: str, boxes: Tensor) -> Tensor:
+    """The boxes in float32, after a look at the values, so it belongs inside an op.
+
+    Raises:
+        ValueError: NaN, infinity (a float64 beyond float32 becomes one) or a negative size.
+    """
+    boxes = boxes.detach().float()
     check_finite(name, boxes)
-    if bool((boxes[:, 2:4] < 0).any()):
-        row = int((boxes[:, 2:4] < 0).nonzero()[0, 0])
+    is_negative = (boxes[:, 2:4] < 0).any(1)
+    if bool(is_negative.any()):
+        row = int(is_negative.nonzero()[0])
         raise ValueError(f"{name} must have sizes >= 0, row {row} is {boxes[row].tolist()}")
+    return boxes
 
 
-def _checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    check_boxes("a", a)
-    check_boxes("b", b)
-    return a.float(), b.float()
+def native_boxes(name: str, boxes: Tensor) -> Tensor:
+    """As `checked_boxes`, contiguous; the look at the values is the kernels' own, in one pass."""
+    assert NATIVE is not None
+    rows = boxes.detach().float().contiguous()
+    return rows if NATIVE.are_bev_boxes(rows) else checked_boxes(name, boxes)
+
+
+def turns(yaw: Tensor) -> Tensor:
+    """Cosine and sine of each angle: (K,) -> (K, 2). Kernels are handed torch's, as each library rounds its own."""
+    return torch.stack([yaw.cos(), yaw.sin()], 1)
 
 
 def _intersection_area(a: Tensor, b: Tensor) -> Tensor:
@@ -103,20 +120,27 @@ def _intersection_area(a: Tensor, b: Tensor) -> Tensor:
     stops = torch.stack([enter, left.clamp(enter, leave), right.clamp(enter, leave), leave])   # (4, K, 4) ascending
     reach = (x + stops * dx).clamp(-half_x, half_x) + half_x                               # linear between stops
     mean = (reach[1:] + reach[:-1]) / 2
-    return ((stops[1:] - stops[:-1]) * mean).sum(0).mul(dy).sum(1)
+    return _sum_in_order(_sum_in_order((stops[1:] - stops[:-1]) * mean, 0) * dy, 1)
+
+
+def _sum_in_order(parts: Tensor, dim: int) -> Tensor:
+    """Sum along a short dimension from its start to its end, as the kernels add: `Tensor.sum` promises no order."""
+    return reduce(torch.add, parts.unbind(dim))
 
 
 def _corners_seen_from(a: Tensor, b: Tensor) -> Tensor:
     """Corners of a, counter-clockwise, in the frame of b: (K, 4, 2)."""
+    cos_a, sin_a, cos_b, sin_b = a[:, 4].cos(), a[:, 4].sin(), b[:, 4].cos(), b[:, 4].sin()
+    cos, sin = cos_a * cos_b + sin_a * sin_b, sin_a * cos_b - cos_a * sin_b    # of the turn; a large yaw loses nothing
     signs = a.new_tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]]) / 2
     local = signs * a[:, None, 2:4]                                                        # (K, 4, 2)
-    centre = _turned((a[:, :2] - b[:, :2])[:, None], -b[:, 4])
-    return _turned(local, a[:, 4] - b[:, 4]) + centre
+    centre = _turned((a[:, :2] - b[:, :2])[:, None], cos_b, -sin_b)
+    return _turned(local, cos, sin) + centre
 
 
-def _turned(xy: Tensor, yaw: Tensor) -> Tensor:
-    """(K, n, 2) turned counter-clockwise by (K,) radians."""
-    cos, sin = yaw.cos()[:, None], yaw.sin()[:, None]
+def _turned(xy: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """(K, n, 2) turned counter-clockwise by an angle each, whose cosine and sine are (K,)."""
+    cos, sin = cos[:, None], sin[:, None]
     x, y = xy.unbind(2)
     return torch.stack([cos * x - sin * y, sin * x + cos * y], 2)
 
@@ -128,10 +152,28 @@ def _crossings(start: Tensor, step: Tensor, half: Tensor) -> tuple[Tensor, Tenso
     return torch.minimum(first, second), torch.maximum(first, second)
 
 
+def _rotated_iou_bev_cpu(a: Tensor, b: Tensor) -> Tensor:
+    assert NATIVE is not None
+    a, b = native_boxes("a", a), native_boxes("b", b)
+    iou = a.new_empty(len(a), len(b))
+    NATIVE.rotated_iou_bev(a, turns(a[:, 4]), b, turns(b[:, 4]), iou, torch.get_num_threads())
+    return iou
+
+
+def _rotated_iou_bev_aligned_cpu(a: Tensor, b: Tensor) -> Tensor:
+    assert NATIVE is not None
+    a, b = native_boxes("a", a), native_boxes("b", b)
+    iou = a.new_empty(len(a))
+    NATIVE.rotated_iou_bev_aligned(a, turns(a[:, 4]), b, turns(b[:, 4]), iou, torch.get_num_threads())
+    return iou
+
+
 _pairwise = torch.library.custom_op("perception::rotated_iou_bev", rotated_iou_bev_reference, mutates_args=())
 _aligned = torch.library.custom_op(
     "perception::rotated_iou_bev_aligned", rotated_iou_bev_aligned_reference, mutates_args=()
 )
+attach_native(_pairwise, "rotated_iou_bev", _rotated_iou_bev_cpu)
+attach_native(_aligned, "rotated_iou_bev_aligned", _rotated_iou_bev_aligned_cpu)
 
 
 @_pairwise.register_fake

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import FLOATING, check_finite, check_tensor
-from .rotated_iou import check_boxes, iou_of_pairs, near_pairs
+from .checks import FLOATING, check_device, check_finite, check_tensor, check_values
+from .dispatch import NATIVE, attach_native
+from .rotated_iou import checked_boxes, iou_of_pairs, native_boxes, near_pairs, turns
 from .suppression import best_first, greedy_survivors
 
 _RANKS_AT_ONCE = 256
@@ -28,6 +29,8 @@ def rotated_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """
     check_tensor("boxes", boxes, ("K", 5), FLOATING)
     check_tensor("scores", scores, (boxes.shape[0],), FLOATING)
+    check_device("boxes", boxes, scores=scores)
+    check_values("boxes", boxes)
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
     return torch.ops.perception.rotated_nms(boxes, scores, threshold)
@@ -35,10 +38,10 @@ def rotated_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
 
 def rotated_nms_reference(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """The same in tensor algebra; memory grows with the pairs that are near, not with K squared."""
-    check_boxes("boxes", boxes)
+    boxes = checked_boxes("boxes", boxes)
     check_finite("scores", scores)
     order = best_first(scores)
-    ranked = boxes[order].float()
+    ranked = boxes[order]
     pairs = [order.new_empty(2, 0)]
     for start in range(0, len(ranked), _RANKS_AT_ONCE):
         weaker = ranked[start:]                                                            # no pair looks back
@@ -56,7 +59,18 @@ def _overlapping(ranked: Tensor, i: Tensor, j: Tensor, threshold: float) -> Tens
     return torch.stack([i[above], j[above]])
 
 
+def _rotated_nms_cpu(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    assert NATIVE is not None
+    rows = native_boxes("boxes", boxes)
+    check_finite("scores", scores)
+    order = best_first(scores.detach())
+    kept = torch.empty_like(order)
+    survivors = NATIVE.rotated_nms(rows, turns(rows[:, 4]), order, threshold, kept, torch.get_num_threads())
+    return kept[:survivors].clone()
+
+
 _op = torch.library.custom_op("perception::rotated_nms", rotated_nms_reference, mutates_args=())
+attach_native(_op, "rotated_nms", _rotated_nms_cpu)
 
 
 @_op.register_fake

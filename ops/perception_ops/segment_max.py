@@ -7,28 +7,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checks import check_range
+from .checks import check_count, check_range
 from .dispatch import NATIVE, NATIVE_FLOATING, attach_native
 
-_MAX_ROWS = 2**31 - 1                              # row numbers are int32
 
-
-def segment_max_reference(features: Tensor, index: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
+def segment_max_reference(
+    features: Tensor, index: Tensor, num_segments: int, with_argmax: bool = True
+) -> tuple[Tensor, Tensor]:
     """Maximum of each segment in tensor algebra.
 
     Args:
         features: (N, C), any floating dtype; NaN beats every number.
         index: (N,) int64 in [0, num_segments).
         num_segments: number of segments M.
+        with_argmax: whether the rows are asked for, as a gradient will.
 
     Returns:
         The maxima (M, C), 0 in an empty segment, and argmax (M, C) int32, the lowest row that holds the maximum, N in
-        an empty segment.
+        an empty segment; (0, C) if not asked for.
     """
     check_rows(index, num_segments)
     N, C = features.shape
     rows = index[:, None].expand_as(features)                                              # (N, C)
     top = features.new_zeros(num_segments, C).scatter_reduce_(0, rows, features, "amax", include_self=False)
+    if not with_argmax:
+        return top, index.new_empty(0, C, dtype=torch.int32)
     exact = torch.float32 if N < 1 << 24 else torch.float64                # floats scatter far faster than integers
     numbers = torch.arange(N, dtype=exact, device=index.device)
     is_top = (features == top.index_select(0, index)) | features.isnan()
@@ -45,21 +48,25 @@ def segment_max_backward_reference(grad: Tensor, argmax: Tensor, index: Tensor) 
 
 def check_rows(index: Tensor, num_segments: int) -> None:
     """Refuse what no kernel takes; reads the values, so it belongs inside an op."""
-    if index.shape[0] > _MAX_ROWS:
-        raise ValueError(f"features must have at most {_MAX_ROWS} rows, got {index.shape[0]}")
+    check_count("rows of features", index.shape[0])
     if index.device.type == "cpu":                 # elsewhere the scatter's own assertion speaks, without a stall here
         check_range("index", index, num_segments)
 
 
-def _segment_max_cpu(features: Tensor, index: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
+def _segment_max_cpu(
+    features: Tensor, index: Tensor, num_segments: int, with_argmax: bool = True
+) -> tuple[Tensor, Tensor]:
     if features.dtype not in NATIVE_FLOATING:
-        return segment_max_reference(features, index, num_segments)
+        return segment_max_reference(features, index, num_segments, with_argmax)
     assert NATIVE is not None
-    check_rows(index, num_segments)
+    check_count("rows of features", index.shape[0])
+    index, counts = index.contiguous(), index.new_empty(num_segments, dtype=torch.int32)
+    if not NATIVE.count_rows(index, counts):
+        check_rows(index, num_segments)                                   # says what is wrong
     out = features.new_empty(num_segments, features.shape[1])
-    argmax = index.new_empty(out.shape, dtype=torch.int32)
+    argmax = index.new_empty(num_segments if with_argmax else 0, features.shape[1], dtype=torch.int32)
     rows = features.detach().contiguous()
-    NATIVE.segment_max(rows, index.contiguous(), out, argmax, torch.get_num_threads())
+    NATIVE.segment_max(rows, index, counts, out, argmax if with_argmax else None, torch.get_num_threads())
     return out, argmax
 
 
@@ -82,9 +89,9 @@ attach_native(_backward_op, "segment_max_backward", _segment_max_backward_cpu)
 
 
 @_op.register_fake
-def _(features: Tensor, index: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
+def _(features: Tensor, index: Tensor, num_segments: int, with_argmax: bool = True) -> tuple[Tensor, Tensor]:
     out = features.new_empty(num_segments, features.shape[1])
-    return out, index.new_empty(out.shape, dtype=torch.int32)
+    return out, index.new_empty(num_segments if with_argmax else 0, features.shape[1], dtype=torch.int32)
 
 
 @_backward_op.register_fake
@@ -97,9 +104,11 @@ def _save(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(output[1], inputs[1])
 
 
-def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
     argmax, index = ctx.saved_tensors
-    return _backward_op(grad, argmax, index), None, None
+    if argmax.shape[0] != grad.shape[0]:
+        raise RuntimeError("segment_max has no gradient without its argmax: call it with with_argmax=True")
+    return _backward_op(grad, argmax, index), None, None, None
 
 
 def _save_argmax(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import segment_max, segment_sum  # noqa: F401 - the imports register the ops
-from .checks import FLOATING, check_tensor
+from .checks import FLOATING, check_count, check_device, check_tensor
 
 _REDUCTIONS = ("max", "mean", "sum")
 
@@ -26,14 +26,18 @@ def segment_reduce(
             every number.
 
     Raises:
-        ValueError: wrong shapes or dtypes, an index out of range, an unknown reduction.
+        ValueError: wrong shapes or dtypes, an index out of range, an unknown reduction, rows or segments beyond int32.
     """
     check_tensor("features", features, ("N", "C"), FLOATING)
     check_tensor("index", index, (features.shape[0],), (torch.int64,))
+    check_device("features", features, index=index)
     if reduce not in _REDUCTIONS:
         raise ValueError(f"reduce must be one of {', '.join(_REDUCTIONS)}, got {reduce!r}")
     if num_segments < 0:
         raise ValueError(f"num_segments must be >= 0, got {num_segments}")
+    if not torch.compiler.is_compiling():              # there the number may be known at run time only
+        check_count("num_segments", num_segments)
     if reduce == "max":
-        return torch.ops.perception.segment_max(features, index, num_segments)[0]
+        needs_grad = torch.is_grad_enabled() and features.requires_grad
+        return torch.ops.perception.segment_max(features, index, num_segments, needs_grad)[0]
     return torch.ops.perception.segment_sum(features, index, num_segments, reduce == "mean")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checks import check_range
+from .checks import check_count, check_range
 from .dispatch import NATIVE, NATIVE_FLOATING, attach_native
 
 
@@ -23,6 +23,7 @@ def segment_sum_reference(features: Tensor, index: Tensor, num_segments: int, is
     Returns:
         (M, C), 0 in an empty segment.
     """
+    check_count("rows of features", index.shape[0])
     if index.device.type == "cpu":                 # elsewhere the scatter's own assertion speaks, without a stall here
         check_range("index", index, num_segments)
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
@@ -42,10 +43,13 @@ def _segment_sum_cpu(features: Tensor, index: Tensor, num_segments: int, is_mean
     if features.dtype not in NATIVE_FLOATING:
         return segment_sum_reference(features, index, num_segments, is_mean)
     assert NATIVE is not None
-    check_range("index", index, num_segments)
+    check_count("rows of features", index.shape[0])
+    index, counts = index.contiguous(), index.new_empty(num_segments, dtype=torch.int32)
+    if not NATIVE.count_rows(index, counts):
+        check_range("index", index, num_segments)                          # says what is wrong
     out = features.new_empty(num_segments, features.shape[1])
     rows = features.detach().contiguous()
-    NATIVE.segment_sum(rows, index.contiguous(), is_mean, out, torch.get_num_threads())
+    NATIVE.segment_sum(rows, index, counts, is_mean, out, torch.get_num_threads())
     return out
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from .checks import check_finite, check_positive, check_tensor
+from .checks import MOST, check_device, check_finite, check_positive, check_tensor, check_values
 from .dispatch import NATIVE, attach_native
+
+_TINY, _HUGE = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
+_MOST_CELLS = 2**24                                # along an axis: float32 counts no further
+_WORDS_PER_POINT, _FEW_WORDS = 8, 1 << 16          # grids with more words of 64 cells than this are sorted, not marked
 
 
 def voxelize(
@@ -28,7 +33,8 @@ def voxelize(
         point; counts (M,) int64, points of each cell.
 
     Raises:
-        ValueError: wrong shapes, sizes that are not positive, NaN or infinite points, a negative batch index.
+        ValueError: wrong shapes, sizes that are not positive, NaN or infinite numbers, a batch index below 0 or beyond
+            int32, more than 2**24 cells along an axis, or 2**63 in all.
     """
     check_tensor("xyz", xyz, ("N", 3), (torch.float32,))
     check_tensor("batch", batch, (xyz.shape[0],), (torch.int64,))
@@ -37,9 +43,12 @@ def voxelize(
             "voxel_size, point_range and grid must have 3, 6 and 3 numbers, "
             f"got {len(voxel_size)}, {len(point_range)} and {len(grid)}"
         )
-    if min(voxel_size) <= 0:
-        raise ValueError(f"voxel_size must be positive, got {tuple(voxel_size)}")
+    check_device("xyz", xyz, batch=batch)
+    check_values("xyz", xyz)
+    _check_geometry(voxel_size, point_range)
     check_positive(nx=grid[0], ny=grid[1], nz=grid[2])
+    if max(grid) > _MOST_CELLS:
+        raise ValueError(f"grid must have at most {_MOST_CELLS} cells along an axis, got {tuple(grid)}")
     return torch.ops.perception.voxelize(
         xyz, batch, [float(v) for v in voxel_size], [float(v) for v in point_range], list(grid)
     )
@@ -49,7 +58,7 @@ def voxelize_reference(
     xyz: Tensor, batch: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same in tensor algebra; float32 throughout, so that borders fall where the published models put them."""
-    check_points(xyz, batch)
+    check_points(xyz, batch, grid)
     nx, ny, nz = grid
     cell = ((xyz - xyz.new_tensor(point_range[:3])) / xyz.new_tensor(voxel_size)).floor()
     cell = cell.clamp(min=0).minimum(xyz.new_tensor([nx - 1, ny - 1, nz - 1])).long()       # (N, 3) x, y, z
@@ -59,30 +68,56 @@ def voxelize_reference(
     return torch.stack(coords, 1).int(), inverse, counts
 
 
-def check_points(xyz: Tensor, batch: Tensor) -> int:
+def _check_geometry(voxel_size: Sequence[float], point_range: Sequence[float]) -> None:
+    """Sizes and corners must be what they should in float32 too."""
+    if not all(size > 0 for size in voxel_size):
+        raise ValueError(f"voxel_size must be positive, got {tuple(voxel_size)}")
+    if not all(_TINY <= size <= _HUGE for size in voxel_size):
+        raise ValueError(f"voxel_size must be neither 0 nor infinite in float32, got {tuple(voxel_size)}")
+    if not all(abs(corner) <= _HUGE for corner in point_range):
+        raise ValueError(f"point_range must be finite in float32, got {tuple(point_range)}")
+
+
+def check_points(xyz: Tensor, batch: Tensor, grid: Sequence[int]) -> int:
     """Number of samples that the points' batch indices span, after a look at the values."""
     check_finite("xyz", xyz)
     if batch.numel() == 0:
         return 1
-    first, last = torch.stack(batch.aminmax()).tolist()                                    # waits for a device once
-    if first < 0:
-        raise ValueError(f"batch must be >= 0, got {first}")
-    return last + 1
+    lowest, highest = torch.stack(batch.aminmax()).tolist()                                # waits for a device once
+    if lowest < 0:
+        raise ValueError(f"batch must be >= 0, got {lowest}")
+    _check_numbers(highest, grid)
+    return highest + 1
+
+
+def _check_numbers(last_sample: int, grid: Sequence[int]) -> None:
+    if last_sample > MOST:
+        raise ValueError(f"batch must lie in int32, as coords does, got {last_sample}")
+    if (last_sample + 1) * math.prod(grid) >= 2**63:
+        raise ValueError(f"grid must give cell numbers below 2**63, got {tuple(grid)} for {last_sample + 1} samples")
 
 
 def _voxelize_cpu(
     xyz: Tensor, batch: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     assert NATIVE is not None
-    xyz, batch = xyz.detach().contiguous(), batch.contiguous()
-    check_points(xyz, batch)
-    coords = batch.new_empty(len(batch), 4, dtype=torch.int32)             # as many cells as points at most
-    inverse, counts = torch.empty_like(batch), torch.empty_like(batch)
-    cells = NATIVE.voxelize(
-        xyz, batch, tuple(point_range[:3]), tuple(voxel_size), tuple(grid), coords, inverse, counts,
-        torch.get_num_threads(),
-    )
-    return coords[:cells].clone(), inverse, counts[:cells].clone()         # clones let go of the rest of the memory
+    xyz, batch, threads = xyz.detach().contiguous(), batch.contiguous(), torch.get_num_threads()
+    samples = NATIVE.count_point_samples(xyz, batch, threads)
+    if samples < 0:
+        check_points(xyz, batch, grid)                                     # says what is wrong
+    _check_numbers(samples - 1, grid)
+    low, size, cells = tuple(point_range[:3]), tuple(voxel_size), tuple(grid)
+    words = -(-samples * math.prod(grid) // 64)
+    inverse = torch.empty_like(batch)
+    if words <= _WORDS_PER_POINT * len(batch) + _FEW_WORDS:
+        bits, ranks = batch.new_zeros(words), batch.new_empty(words, dtype=torch.int32)
+        M = NATIVE.mark_cells(xyz, batch, low, size, cells, bits, ranks, inverse, threads)
+        coords, counts = batch.new_empty(M, 4, dtype=torch.int32), batch.new_empty(M)
+        NATIVE.list_cells(cells, bits, ranks, coords, inverse, counts, threads)
+        return coords, inverse, counts
+    coords, counts = batch.new_empty(len(batch), 4, dtype=torch.int32), torch.empty_like(batch)
+    M = NATIVE.sort_cells(xyz, batch, low, size, cells, coords, inverse, counts, threads)
+    return coords[:M].clone(), inverse, counts[:M].clone()                 # clones let go of the rest of the memory
 
 
 _op = torch.library.custom_op("perception::voxelize", voxelize_reference, mutates_args=())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_positive, check_range, check_tensor
+from .checks import check_count, check_positive, check_range, check_tensor, check_values
 from .dispatch import NATIVE, attach_native
 
 
@@ -49,12 +49,18 @@ def window_partition(
         group_size: tokens of a group.
 
     Raises:
-        ValueError: wrong shape or dtype, a size below 1, a cell outside the grid, or rows not ordered by batch.
+        ValueError: wrong shape or dtype, a size below 1, a cell outside the grid, rows not ordered by batch, or a grid,
+            window or group so large that sort keys or slots could not be numbered.
     """
     check_tensor("coords", coords, ("N", 4), (torch.int32,))
+    check_values("coords", coords)
     if len(grid) != 2 or len(window) != 2:
         raise ValueError(f"grid and window must be two sizes (x, y), got {tuple(grid)} and {tuple(window)}")
-    check_positive(batch_size=batch_size, nx=grid[0], ny=grid[1], wx=window[0], wy=window[1], group_size=group_size)
+    sizes = {"batch_size": batch_size, "nx": grid[0], "ny": grid[1], "wx": window[0], "wy": window[1]}
+    check_positive(**sizes, group_size=group_size)
+    for name, size in (sizes | {"group_size": group_size}).items():
+        check_count(name, size)
+    _check_keys(batch_size, Axis(grid[0], window[0]), Axis(grid[1], window[1]))
     return WindowPartition(
         *torch.ops.perception.window_partition(coords, batch_size, list(grid), list(window), group_size)
     )
@@ -64,7 +70,7 @@ def window_partition_reference(
     coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same in tensor algebra; the four tensors of a `WindowPartition`."""
-    counts = sample_counts(coords, batch_size, grid)                                      # (B,)
+    counts = sample_counts(coords, batch_size, grid)                                       # (B,)
     x_axis, y_axis = Axis(grid[0], window[0]), Axis(grid[1], window[1])
     batch, _, y, x = coords.long().unbind(1)
     shifted_x, shifted_y = x + x_axis.window // 2, y + y_axis.window // 2
@@ -100,6 +106,15 @@ class Axis(NamedTuple):
         return -(-self.cells // self.window) + 1
 
 
+def _check_keys(batch_size: int, x: Axis, y: Axis) -> None:
+    """Refuse sizes whose sort keys would not fit int64."""
+    if batch_size * 8 * x.windows * x.window * y.windows * y.window >= 2**63:
+        raise ValueError(
+            f"grid and window must give sort keys below 2**63, got ({x.cells}, {y.cells}) and ({x.window}, {y.window}) "
+            f"for {batch_size} samples"
+        )
+
+
 def _serpentine_key(minor: Tensor, minor_axis: Axis, major: Tensor, major_axis: Axis, batch: Tensor) -> Tensor:
     """(N,) int64 keys: along minor first, then major; unique within a sample, samples apart on any grid."""
     block = 4 * minor_axis.window * major_axis.window
@@ -115,9 +130,16 @@ def _alternate(parity_of: Tensor, value: Tensor) -> Tensor:
     return torch.where(parity_of % 2 == 0, value, -value)
 
 
+def _slots_of(counts: Tensor, group_size: int) -> Tensor:
+    """Slots of each sample, (B,), from its tokens, (B,)."""
+    slots = -(-counts // group_size) * group_size
+    check_count(f"slots in groups of group_size {group_size}", int(slots.sum()))
+    return slots
+
+
 def _group_slots(counts: Tensor, group_size: int) -> tuple[Tensor, Tensor, Tensor]:
     """flat2win (P,), win2flat (N,), valid (P,) from the tokens of each sample, (B,)."""
-    slots = -(-counts // group_size) * group_size                                          # (B,)
+    slots = _slots_of(counts, group_size)                                                  # (B,)
     start, slot_start = counts.cumsum(0) - counts, slots.cumsum(0) - slots                 # (B,)
     samples = torch.arange(len(counts), device=counts.device)
     of_token, of_slot = samples.repeat_interleave(counts), samples.repeat_interleave(slots)
@@ -132,12 +154,14 @@ def _window_partition_cpu(
     coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     assert NATIVE is not None
-    counts = sample_counts(coords, batch_size, grid)
-    num_slots = int((-(-counts // group_size) * group_size).sum())
+    coords, counts = coords.contiguous(), coords.new_empty(batch_size, dtype=torch.int64)
+    if not NATIVE.count_samples(coords, *grid, counts):
+        sample_counts(coords, batch_size, grid)                                            # says what is wrong
+    num_slots = int(_slots_of(counts, group_size).sum())
     orders, win2flat = counts.new_empty(4, len(coords)), counts.new_empty(len(coords))
     flat2win, valid = counts.new_empty(num_slots), counts.new_empty(num_slots, dtype=torch.bool)
     NATIVE.window_partition(
-        coords.contiguous(), counts, *grid, *window, group_size, orders, flat2win, win2flat, valid,
+        coords, counts, *grid, *window, group_size, orders, flat2win, win2flat, valid,
         torch.get_num_threads(),
     )
     return orders, flat2win, win2flat, valid

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ..compression.batch_norm import fold_batch_norms
 from ..errors import ConfigError
 from ..structures import Frame, Predictions
 from ..transforms.compose import Compose
@@ -60,13 +61,16 @@ class InferenceModel:
         return self.model.decode(maps, batch["data_samples"])[0]
 
 
-def load_model(config: Path | str | Config, checkpoint: Path | str | None, device: str = "cpu") -> InferenceModel:
+def load_model(
+    config: Path | str | Config, checkpoint: Path | str | None, device: str = "cpu", *, fuse: bool = False
+) -> InferenceModel:
     """Load a trained model.
 
     Args:
         config: a config file, or what `load_config` gave.
         checkpoint: weights that fit it; None leaves the initial ones.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        fuse: fold batch normalisation into the layers before it.
 
     Raises:
         ConfigError: the config is broken, or says nothing of the pipeline (``test_dataloader.dataset.transforms``).
@@ -83,4 +87,6 @@ def load_model(config: Path | str | Config, checkpoint: Path | str | None, devic
     else:
         load_weights(model, checkpoint)
     model.to(resolved).eval()
+    if fuse:
+        fold_batch_norms(model)
     return InferenceModel(model, Compose(dataset["transforms"]), cfg)

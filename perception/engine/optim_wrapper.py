@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 from torch import Tensor, nn
 
+from ..precision import computes_in_bfloat16
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
 DTYPES = {None: None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -75,13 +76,6 @@ class AutocastOptimWrapper(OptimWrapper):
         state = dict(state_dict)
         self.scaler.load_state_dict(state.pop("scaler", {}) or self.scaler.state_dict())
         super().load_state_dict(state)
-
-
-def computes_in_bfloat16(device_type: str) -> bool:
-    """Whether a kind of device ("cpu", "cuda") has instructions for bfloat16 products."""
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device_type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class ConvUnit(nn.Module):
@@ -20,13 +21,19 @@ class ConvUnit(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = conv
-        self.bn = nn.BatchNorm2d(conv.out_channels, eps=eps, momentum=momentum)
+        self.bn: nn.Module = nn.BatchNorm2d(conv.out_channels, eps=eps, momentum=momentum)
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C_out, H', W')."""
         out = self.bn(self.conv(x)).relu()
         return x + out if self.residual else out
+
+    def fold_batch_norm(self) -> None:
+        """Give the normalisation's scale and shift to the convolution; for evaluation only."""
+        if isinstance(self.bn, nn.BatchNorm2d):
+            self.conv = fuse_conv_bn_eval(self.conv, self.bn, transpose=isinstance(self.conv, nn.ConvTranspose2d))
+            self.bn = nn.Identity()
 
 
 def conv3x3(in_channels: int, channels: int, stride: int = 1) -> nn.Conv2d:

@@ -13,7 +13,7 @@ from perception.errors import ConfigError
 from perception.registry import MODELS
 from perception.structures import Boxes3D, Frame, Predictions
 
-Maps = list[dict[str, Tensor]]
+from .compiled_network import CompiledNetwork, Maps
 
 
 @MODELS.register_module(role="task_model")
@@ -28,6 +28,8 @@ class Detector(BaseModel):
         head: map -> raw maps per task; also gives losses and boxes.
         data_preprocessor: config of a `FrameDataPreprocessor`; None takes its defaults.
         channels_last: lay the dense part out channels last, which convolutions on CPUs and tensor cores prefer.
+        compile: arguments of a `CompiledNetwork`, through which evaluation then runs; the first frames wait for the
+            compiler. None runs as written.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Detector(BaseModel):
         data_preprocessor: Mapping[str, Any] | None = None,
         *,
         channels_last: bool = True,
+        compile: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         preprocessor = MODELS.build(data_preprocessor or {"type": "FrameDataPreprocessor"})
@@ -52,6 +55,7 @@ class Detector(BaseModel):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         for part in (self.bev_backbone, self.neck, self.head):
             part.to(memory_format=self.memory_format)
+        self.compiled = None if compile is None else CompiledNetwork(self.network, **compile)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,14 +80,18 @@ class Detector(BaseModel):
         if mode != "tensor" and (data_samples is None or len(data_samples) != len(inputs["points"])):
             raise ValueError(f'mode "{mode}" needs one frame for each of the {len(inputs["points"])} point clouds')
         features, coords = self.voxel_encoder(inputs["points"])
-        maps = self.network(features, coords, len(inputs["points"]))
+        run = self.network if self.training or self.compiled is None else self.compiled
+        maps = run(features, coords, len(inputs["points"]))
         if mode == "tensor" or data_samples is None:
             return maps
         return self.loss(maps, data_samples) if mode == "loss" else self.decode(maps, data_samples)
 
-    def network(self, features: Tensor, coords: Tensor, batch_size: int) -> Maps:
-        """Pillars (M, C) at coords (M, 4) to raw maps per task: all that is dense or of static structure."""
-        canvas = self.lidar_backbone(features, coords, batch_size)                       # (B, C, ny, nx)
+    def network(self, features: Tensor, coords: Tensor, batch_size: int, spare_samples: int = 0) -> Maps:
+        """Pillars (M, C) at coords (M, 4) to raw maps per task: all that is dense or of static structure.
+
+        Pillars of ``spare_samples`` samples after the last are padding and give no maps.
+        """
+        canvas = self.lidar_backbone(features, coords, batch_size + spare_samples)[:batch_size]    # (B, C, ny, nx)
         canvas = canvas.contiguous(memory_format=self.memory_format)
         return self.head(self.neck(self.bev_backbone(canvas)))
 

@@ -12,17 +12,24 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from .source import FrameSource
 
+SOURCE_HELP = "ROOT:SCENE, a log folder, or an .mcap file"
+
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """The recording and its options."""
-    parser.add_argument("source", help="ROOT:SCENE, a log folder, or an .mcap file")
+    parser.add_argument("source", help=SOURCE_HELP)
+    add_source_options(parser)
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """What can be said about a recording besides where it is."""
     parser.add_argument("--scene", help="name of the scene, or of the list, where the source holds several")
     parser.add_argument("--keyframes", action="store_true", default=None, help="nuScenes: annotated keyframes alone")
     parser.add_argument("--source-options", nargs="+", default=[], metavar="KEY=VALUE", help="options of the source")
 
 
 def source_from(args: argparse.Namespace) -> FrameSource:
-    """Open what `add_source_arguments` asked for. Raises DataError or ConfigError if that cannot be."""
+    """Open what ``args.source`` and its options ask for. Raises DataError or ConfigError if that cannot be."""
     from .source import open_source
 
     options = {"scene": args.scene, "keyframes": args.keyframes, **source_options(args.source_options)}

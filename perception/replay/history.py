@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from ..errors import DataError
 from ..structures import SE3, Frame, PointCloud, Sweep
-from .source import PendingFrame
+from .source import FrameSource, PendingFrame
 
 
 def with_history(pending: Iterable[PendingFrame], length: int) -> Iterator[PendingFrame]:
@@ -28,6 +29,18 @@ def with_history(pending: Iterable[PendingFrame], length: int) -> Iterator[Pendi
         current = _Remembered(entry)
         yield replace(entry, load=partial(_load_with_sweeps, current, tuple(past)[::-1]))
         past.append(current)
+
+
+def recorded_frame(source: FrameSource, number: int, num_sweeps: int = 10) -> Frame:
+    """A frame by its number in a recording, with the ones before it as sweeps, as a replay offers it.
+
+    Raises:
+        DataError: the recording is broken or has no frame of that number.
+    """
+    if not 0 <= number < len(source):
+        raise DataError(source.LAYOUT, "frame", f"a number in [0, {len(source)})", number)
+    pending = with_history(source.pending(), 0 if source.brings_sweeps else num_sweeps)
+    return next(islice(pending, number, None)).load()
 
 
 class _Remembered:

@@ -32,7 +32,8 @@ from perception.models.voxel_encoders.dynamic_vfe import DynamicVFE
 from perception.structures import Boxes3D
 from perception_ops import circle_nms, rotated_iou_bev, rotated_nms, window_partition
 from perception_plugins.flatformer import FlatFormer, load_official
-from perception_plugins.flatformer.encoder import FlatFormerLayer, GroupedOrder
+from perception_plugins.flatformer.attention import TokenGroups
+from perception_plugins.flatformer.encoder import FlatFormerLayer
 from perception_plugins.flatformer.position_code import position_code
 
 BEV = [0, 1, 3, 4, 6]
@@ -61,18 +62,18 @@ def _posembed(golden: Golden) -> None:
 def _basic_layer(golden: Golden) -> None:
     config, inputs = golden.config, golden.inputs
     mixer = {"type": "GroupAttention", "num_heads": config["num_heads"]}
-    layer = FlatFormerLayer(config["in_channels"], mixer, config["group_size"])
+    layer = FlatFormerLayer(config["in_channels"], mixer)
     prefix = ("middle_encoder.block_list.0.block.0.", "lidar_backbone.blocks.0.layers.0.")
     load_state(layer, rename_part(golden.state, load_official, *prefix))
     source = inputs["src"].requires_grad_()
     slots = torch.arange(len(source))
-    position = inputs["pe"].unflatten(0, (-1, config["group_size"]))
-    order = GroupedOrder(slots, slots, position, torch.ones(position.shape[:2], dtype=torch.bool))
-    groups = source.detach().unflatten(0, (-1, config["group_size"]))
-    mixed = layer.mixer(groups, position).flatten(0, 1)
-    close(mixed, golden.out["attn"], atol=1e-5, rtol=1e-4)
+    groups = TokenGroups(slots, slots, None, config["group_size"])
+    mixed = layer.mixer.mix_tokens(source.detach(), inputs["pe"], groups)
+    gathered, position = (rows.unflatten(0, (-1, groups.size)) for rows in (source.detach(), inputs["pe"]))
+    for result in (mixed, layer.mixer(gathered, position).flatten(0, 1)):
+        close(result, golden.out["attn"], atol=1e-5, rtol=1e-4)
     close(layer.norm1(source + mixed), golden.out["norm1"], atol=1e-5, rtol=1e-4)
-    output = layer(source, order)
+    output = layer(source, inputs["pe"], groups)
     close(output, golden.out["y"], atol=1e-5, rtol=1e-4)
     (output * inputs["grad_out"]).sum().backward()
     _check_grads(golden, layer, prefix, source=source, source_key="src")
@@ -104,14 +105,14 @@ def _encoder(golden: Golden) -> None:
         close(encoder.encode(inputs["feats"], inputs["coords"], batch_size), golden.out["tokens"], atol=1e-5, rtol=1e-4)
         return
     tokens = features = inputs["feats"].requires_grad_()
-    orders = encoder.grouped_orders(inputs["coords"], batch_size)
+    code, orders = encoder.position(inputs["coords"]), encoder.orders(inputs["coords"], batch_size)
     for b, block in enumerate(encoder.blocks):
-        for position, (layer, order) in enumerate(zip(block.layers, orders, strict=True)):
-            tokens = layer(tokens, order)
-            if f"tokens_block{b}_layer{position}" in golden.out:
-                close(tokens, golden.out[f"tokens_block{b}_layer{position}"], atol=1e-5, rtol=1e-4)
+        for number, (layer, groups) in enumerate(zip(block.layers, orders, strict=True)):
+            tokens = layer(tokens, code, groups)
+            if f"tokens_block{b}_layer{number}" in golden.out:
+                close(tokens, golden.out[f"tokens_block{b}_layer{number}"], atol=1e-5, rtol=1e-4)
         close(tokens, golden.out[f"tokens_block{b}"], atol=1e-5, rtol=1e-4)
-    close(position_code(inputs["coords"], encoder.channels), golden.out["pe"], atol=1e-5, rtol=1e-4)
+    close(code, golden.out["pe"], atol=1e-5, rtol=1e-4)
     close(encoder(features, inputs["coords"], batch_size), golden.out["canvas"], atol=1e-5, rtol=1e-4)
     (tokens * inputs["grad_out_tokens"]).sum().backward()
     _check_grads(golden, encoder, prefix, source=features, source_key="feats")

@@ -11,6 +11,7 @@ from perception.models.pillar_scatter import PillarScatter
 from perception.models.voxel_encoders.dynamic_vfe import DynamicVFE
 from perception.models.voxel_encoders.hard_pillar import HardPillar
 from perception.models.voxel_encoders.hard_voxelization import hard_voxelize
+from perception.models.voxel_encoders.mean_vfe import MeanVFE
 from perception.models.voxel_encoders.pillar_grid import PillarGrid, batch_points
 
 RANGE, VOXEL = (-4.0, -3.0, -2.0, 4.0, 3.0, 2.0), (1.0, 1.0, 4.0)
@@ -97,10 +98,20 @@ def test_dynamic_pillars_do_not_depend_on_the_order_of_points():
     torch.testing.assert_close(features, shuffled, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["dynamic", "hard"])
-def test_a_batch_equals_its_samples_one_by_one(kind):
-    options = {"voxel_size": VOXEL, "point_range": RANGE}
-    encoder = (DynamicVFE(4, (8, 8), **options) if kind == "dynamic" else HardPillar(4, (8, 8), **options)).eval()
+def test_a_voxel_is_the_mean_of_its_points_and_points_beyond_the_range_are_left_out():
+    encoder = MeanVFE(4, voxel_size=(1.0, 1.0, 1.0), point_range=RANGE)
+    cloud = torch.tensor([[0.5, 0.5, 0.5, 1.0], [0.75, 0.25, 0.0, 4.0], [0.5, 0.5, -0.5, 7.0], [0.5, 0.5, 9.0, 9.0]])
+    features, coords = encoder([torch.zeros(0, 4), cloud])
+    assert coords.tolist() == [[1, 1, 3, 4], [1, 2, 3, 4]]
+    torch.testing.assert_close(features, torch.tensor([[0.5, 0.5, -0.5, 7.0], [0.625, 0.375, 0.25, 2.5]]))
+
+
+@pytest.mark.parametrize(
+    "build", [lambda **grid: DynamicVFE(4, (8, 8), **grid), lambda **grid: HardPillar(4, (8, 8), **grid),
+              lambda **grid: MeanVFE(4, **grid)], ids=["dynamic", "hard", "mean"]
+)
+def test_a_batch_equals_its_samples_one_by_one(build):
+    encoder = build(voxel_size=VOXEL, point_range=RANGE).eval()
     clouds = [random_cloud(50, 1), torch.zeros(0, 4), random_cloud(30, 2)]
     features, coords = encoder(clouds)
     for sample, cloud in enumerate(clouds):
@@ -145,6 +156,8 @@ def test_scatter_places_pillars_and_leaves_the_rest_zero():
         (lambda: batch_points([torch.zeros(3, 4), torch.zeros(3, 5)]), "must share one width"),
         (lambda: DynamicVFE(4, voxel_size=VOXEL, point_range=RANGE)([torch.zeros(3, 5)]), "4 channels, got 5"),
         (lambda: HardPillar(4, voxel_size=VOXEL, point_range=RANGE)([torch.zeros(3, 5)]), "4 channels, got 5"),
+        (lambda: MeanVFE(2, voxel_size=VOXEL, point_range=RANGE), "in_channels must be >= 3, got 2"),
+        (lambda: MeanVFE(4, voxel_size=VOXEL, point_range=RANGE)([torch.zeros(3, 5)]), "4 channels, got 5"),
     ],
 )
 def test_wrong_arguments_are_refused(build, message):

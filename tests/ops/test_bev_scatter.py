@@ -113,6 +113,8 @@ def test_opcheck_passes(dtype, channels_last):
         ({"ny": 1}, r"coords y must lie in \[0, 1\), got 1"),
         ({"nx": 2}, r"coords x must lie in \[0, 2\), got 2"),
         ({"nx": 0}, "nx must be at least 1, got 0"),
+        ({"nx": 2**62}, r"batch_size \* ny \* nx must be at most 2147483647, got 2 x 2 x 4611686018427387904"),
+        ({"coords": COORDS.to("meta")}, "coords must lie on cpu as features does, got meta"),
     ],
 )
 def test_bad_arguments_are_refused(change, message):

@@ -6,9 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from perception_ops import circle_nms, rotated_iou_bev, rotated_nms
+from perception_ops import circle_nms, native_kernels, rotated_iou_bev, rotated_nms
+from perception_ops.circle_nms import circle_nms_reference
+from perception_ops.rotated_nms import rotated_nms_reference
 
 SQUARES = torch.tensor([[0.0, 0, 2, 2, 0], [1, 0, 2, 2, 0], [2, 0, 2, 2, 0], [9, 9, 2, 2, 0]])   # neighbours: IoU 1/3
+
+needs_native = pytest.mark.skipif("rotated_nms" not in native_kernels(), reason="native kernels are not in use")
 
 
 def crowd(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,6 +98,45 @@ def test_more_boxes_than_a_chunk_holds_equal_a_greedy_loop():
     assert rotated_nms(boxes, scores, 0.2).tolist() == greedy(order, lambda i, j: over[i][j])
 
 
+@needs_native
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 9999), count=st.sampled_from([0, 1, 2, 63, 64, 65, 129, 700]),
+    spread=st.sampled_from([1, 4, 50]), levels=st.sampled_from([1, 3, 10**6]), offset=st.sampled_from([0.0, 1e6]),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]),
+)
+def test_native_equals_the_reference_at_odd_sizes(seed, count, spread, levels, offset, dtype):
+    boxes, scores = crowd(seed, count)
+    boxes[:, :2] = boxes[:, :2] * spread + (offset if dtype != torch.float16 else 0.0)
+    boxes[::7, 2] = 0.0                                                                    # no area
+    boxes[1::5] = boxes[::5][: len(boxes[1::5])]                                           # coincident
+    boxes, scores = boxes.to(dtype), (scores * levels).floor().div(levels).to(dtype)       # ties
+    for threshold in (0.0, 0.25, 1.0):
+        assert torch.equal(rotated_nms(boxes, scores, threshold), rotated_nms_reference(boxes, scores, threshold))
+    centers = boxes[:, :2]                                                                 # not contiguous
+    for squared_radius in (0.0, 2.25, 1e300):
+        kept = circle_nms(centers, scores, squared_radius)
+        assert torch.equal(kept, circle_nms_reference(centers, scores, squared_radius))
+
+
+@pytest.mark.parametrize("spread", [0.5, 12.0])
+def test_threads_change_nothing(num_threads, spread):
+    boxes, scores = crowd(3, 2003)
+    boxes[:, :2] *= spread
+    with num_threads(1):
+        rotated, circle = rotated_nms(boxes, scores, 0.4), circle_nms(boxes[:, :2], scores, 0.04)
+    for threads in (2, 3):
+        with num_threads(threads):
+            assert torch.equal(rotated_nms(boxes, scores, 0.4), rotated)
+            assert torch.equal(circle_nms(boxes[:, :2], scores, 0.04), circle)
+
+
+def test_scores_that_differ_beyond_float32_are_told_apart():
+    scores = torch.tensor([0.5, 0.5 + 1e-12, 0.5, 0.1], dtype=torch.float64)
+    assert rotated_nms(SQUARES, scores, 0.3).tolist() == [1, 3]
+    assert circle_nms(SQUARES[:, :2], scores, 1.0).tolist() == [1, 3]
+
+
 def test_no_boxes_keep_nothing():
     assert rotated_nms(SQUARES[:0], torch.zeros(0), 0.5).shape == (0,)
     assert circle_nms(SQUARES[:0, :2], torch.zeros(0), 1.0).shape == (0,)
@@ -112,6 +155,8 @@ def test_opcheck_passes():
         (lambda: rotated_nms(SQUARES, torch.full((4,), torch.nan), 0.5), "scores must be finite, row 0 is nan"),
         (lambda: rotated_nms(SQUARES / 0, torch.zeros(4), 0.5), "boxes must be finite, row 0"),
         (lambda: rotated_nms(-SQUARES, torch.zeros(4), 0.5), "boxes must have sizes >= 0, row 0"),
+        (lambda: rotated_nms(SQUARES, torch.zeros(4).to("meta"), 0.5), "scores must lie on cpu as boxes does"),
+        (lambda: rotated_nms(SQUARES.to("meta"), torch.zeros(4).to("meta"), 0.5), "boxes must have values"),
         (lambda: rotated_nms(SQUARES, torch.zeros(4), 1.5), r"threshold must lie in \[0, 1\], got 1.5"),
         (lambda: circle_nms(SQUARES, torch.zeros(4), 1.0), r"centers must be floating \(K, 2\), got .* \(4, 5\)"),
         (lambda: circle_nms(SQUARES[:, :2], torch.zeros(4), -1.0), r"squared_radius must be >= 0 m\^2, got -1.0"),

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import perception_ops
-from perception_ops.checks import one_device
+from perception_ops.checks import check_device
 
 KERNELS = (
-    "bev_gather", "bev_scatter", "segment_max", "segment_max_backward", "segment_sum", "voxelize", "window_partition",
+    "bev_gather", "bev_scatter", "circle_nms", "group_attention", "group_attention_backward", "group_layer",
+    "points_in_boxes", "rotated_iou_bev", "rotated_iou_bev_aligned", "rotated_nms", "segment_max",
+    "segment_max_backward", "segment_sum", "voxelize", "window_partition",
 )
 REPORT = "import perception_ops as ops; print(ops.native_available(), ops.native_kernels())"
 
@@ -47,9 +49,8 @@ def test_an_unknown_mode_is_refused():
 
 
 def test_tensors_of_two_devices_are_refused_by_name():
-    arguments = {"features": torch.zeros(2), "reduce": "max", "index": torch.zeros(2, device="meta")}
-    with pytest.raises(ValueError, match="index must be on the device of features, cpu, got meta"):
-        one_device(arguments)
+    with pytest.raises(ValueError, match="index must lie on cpu as features does, got meta"):
+        check_device("features", torch.zeros(2), index=torch.zeros(2, device="meta"), valid=None)
 
 
 def test_listed_kernels_are_ops():

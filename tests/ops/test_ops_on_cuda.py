@@ -69,7 +69,10 @@ CASES: dict[str, tuple[Callable[..., Any], Sequence[Any]]] = {
 }
 
 
-NATIVE_CASES = ("bev_scatter", "segment_max", "segment_mean", "voxelize", "window_partition")
+NATIVE_CASES = (
+    "bev_scatter", "circle_nms", "points_in_boxes", "rotated_iou_bev", "rotated_nms", "segment_max", "segment_mean",
+    "voxelize", "window_partition",
+)
 
 
 def on(device: str, arguments: Sequence[Any]) -> list[Any]:
@@ -103,8 +106,8 @@ def test_gradients_are_the_same_on_both_devices(name: str):
 @needs_kernels
 def test_the_kernels_that_were_built_are_in_use():
     assert {
-        "bev_gather", "bev_scatter", "segment_max", "segment_max_backward", "segment_sum", "voxelize",
-        "window_partition",
+        "bev_gather", "bev_scatter", "circle_nms", "points_in_boxes", "rotated_iou_bev", "rotated_iou_bev_aligned",
+        "rotated_nms", "segment_max", "segment_max_backward", "segment_sum", "voxelize", "window_partition",
     } <= set(cuda_kernels())
 
 

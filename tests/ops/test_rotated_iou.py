@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from shapely.geometry import Polygon
 
-from perception_ops import rotated_iou_bev, rotated_iou_bev_aligned
+from perception_ops import native_kernels, rotated_iou_bev, rotated_iou_bev_aligned
+from perception_ops.rotated_iou import rotated_iou_bev_aligned_reference, rotated_iou_bev_reference
 
 CAR = torch.tensor([[1.0, 2.0, 4.0, 2.0, 0.3]])
 place, size, yaw = (st.floats(*bounds, width=32) for bounds in ((-5, 5), (0.125, 8), (-7, 7)))
 box = st.tuples(place, place, size, size, yaw)
+snapped = st.tuples(*(st.integers(0, 3).map(float) for _ in range(4)), st.sampled_from([0.0, math.pi / 2, 0.7]))
+needs_native = pytest.mark.skipif("rotated_iou_bev" not in native_kernels(), reason="native kernels are not in use")
 
 
 def boxes(*rows: tuple[float, ...]) -> torch.Tensor:
@@ -107,6 +110,46 @@ def test_no_boxes_give_an_empty_matrix(rows, columns):
     assert rotated_iou_bev(CAR.expand(rows, 5), CAR.expand(columns, 5)).shape == (rows, columns)
 
 
+@needs_native
+@settings(max_examples=60, deadline=None)
+@given(a=st.lists(box | snapped, max_size=40), b=st.lists(box | snapped, max_size=80), offset=st.sampled_from([0, 1e6]))
+def test_native_equals_the_reference_where_edges_touch_and_sizes_are_zero(a, b, offset):
+    a, b = boxes(*a), boxes(*b)
+    a[:, :2] += offset
+    b[: len(b) // 2, :2] += offset
+    assert torch.equal(rotated_iou_bev(a, b), rotated_iou_bev_reference(a, b))             # to the last bit
+    few = min(len(a), len(b))
+    assert torch.equal(
+        rotated_iou_bev_aligned(a[:few], b[:few]), rotated_iou_bev_aligned_reference(a[:few], b[:few])
+    )
+
+
+@needs_native
+@pytest.mark.parametrize("scale", [1e-30, 1e-4, 1e4, 1e15])
+def test_native_equals_the_reference_at_sizes_no_car_has(scale):
+    cars = torch.rand(70, 5, generator=torch.Generator().manual_seed(1))
+    cars[:, :4] *= scale
+    assert torch.equal(rotated_iou_bev(cars, cars), rotated_iou_bev_reference(cars, cars))
+
+
+def test_threads_change_nothing(num_threads):
+    generator = torch.Generator().manual_seed(0)
+    cars = torch.rand(3001, 5, generator=generator) * torch.tensor([90, 90, 4, 2, 6.3])
+    with num_threads(1):
+        matrix, aligned = rotated_iou_bev(cars[:301], cars), rotated_iou_bev_aligned(cars, cars.flip(0))
+    for threads in (2, 3):
+        with num_threads(threads):
+            assert torch.equal(rotated_iou_bev(cars[:301], cars), matrix)
+            assert torch.equal(rotated_iou_bev_aligned(cars, cars.flip(0)), aligned)
+
+
+def test_yaws_of_many_turns_lose_nothing():
+    turns = 2 * math.pi * 1000
+    a, b = boxes((0, 0, 4, 2, turns)), boxes((1, 0.5, 4, 2, 0.3))
+    expected = rotated_iou_bev(boxes((0, 0, 4, 2, math.remainder(a[0, 4].item(), 2 * math.pi))), b)
+    torch.testing.assert_close(rotated_iou_bev(a, b), expected, atol=1e-6, rtol=0)     # a float steps by 5e-4 rad there
+
+
 def test_many_pairs_equal_their_parts():
     cars = torch.rand(300, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([40, 40, 4, 2, 6.3])
     parts = torch.cat([rotated_iou_bev(one[None], cars) for one in cars])
@@ -134,6 +177,7 @@ def test_opcheck_passes(name):
         (CAR[:, :4], CAR, r"a must be floating \(K, 5\), got torch.float32 \(1, 4\)"),
         (CAR, CAR.long(), r"b must be floating \(L, 5\), got torch.int64 \(1, 5\)"),
         (CAR, CAR * float("nan"), r"b must be finite, row 0 is \[nan"),
+        (CAR, CAR.double() * 1e300, r"b must be finite, row 0 is \[inf"),
         (CAR * torch.tensor([1, 1, -1, 1, 1]), CAR, r"a must have sizes >= 0, row 0 is \[1.0, 2.0, -4.0"),
     ],
 )

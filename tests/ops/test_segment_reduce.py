@@ -182,6 +182,8 @@ def test_forward_and_backward_compile_when_the_number_of_rows_is_known_only_at_r
         ({"features": FEATURES.long()}, r"features must be floating \(N, C\), got torch.int64 \(3, 2\)"),
         ({"num_segments": 2}, r"index must lie in \[0, 2\), got 2"),
         ({"num_segments": -1}, "num_segments must be >= 0, got -1"),
+        ({"num_segments": 2**70}, "num_segments must be at most 2147483647, got 1180591620717411303424"),
+        ({"index": INDEX.to("meta")}, "index must lie on cpu as features does, got meta"),
         ({"reduce": "median"}, "reduce must be one of max, mean, sum, got 'median'"),
     ],
 )

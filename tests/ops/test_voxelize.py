@@ -115,3 +115,24 @@ def test_bad_arguments_are_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         voxelize(**arguments | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": (2**40, 8, 1)}, r"grid must have at most 16777216 cells along an axis, got \(1099511627776, 8, 1\)"),
+        ({"grid": (2**24, 2**24, 2**20)}, r"grid must give cell numbers below 2\*\*63, got .* for 1 samples"),
+        ({"batch": torch.tensor([0, 2**62])}, "batch must lie in int32, as coords does, got 4611686018427387904"),
+        ({"voxel_size": (1.0, 1e-60, 1.0)}, "voxel_size must be neither 0 nor infinite in float32"),
+        ({"voxel_size": (float("nan"), 1.0, 1.0)}, "voxel_size must be positive"),
+        ({"point_range": (float("nan"), 0, 0, 1, 1, 1)}, "point_range must be finite in float32"),
+        ({"xyz": torch.zeros(2, 3, device="meta")}, "batch must lie on meta as xyz does, got cpu"),
+    ],
+)
+def test_numbers_that_would_overflow_are_refused(change, message):
+    arguments = {
+        "xyz": torch.zeros(2, 3), "batch": torch.zeros(2, dtype=torch.int64), "voxel_size": SIZE, "point_range": RANGE,
+        "grid": GRID,
+    }
+    with pytest.raises(ValueError, match=message):
+        voxelize(**(arguments | change))

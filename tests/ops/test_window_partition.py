@@ -162,3 +162,18 @@ def test_bad_arguments_are_refused(change, message):
     arguments = {"coords": cells([(0, 0)]), "batch_size": 2, "grid": (8, 8), "window": (4, 4), "group_size": 4}
     with pytest.raises(ValueError, match=message):
         window_partition(**arguments | change)
+
+
+@pytest.mark.parametrize(
+    ("grid", "window", "group_size", "message"),
+    [
+        ((2**62, 8), (13, 3), 4, "nx must be at most 2147483647, got 4611686018427387904"),
+        ((2**30, 2**30), (3, 3), 4, r"grid and window must give sort keys below 2\*\*63, got \(10737"),
+        ((8, 8), (3, 3), 2**40, "group_size must be at most 2147483647, got 1099511627776"),
+        ((8, 8), (3, 3), 2**31 - 1, "slots in groups of group_size 2147483647 must be at most 2147483647, got"),
+    ],
+)
+def test_sizes_that_would_overflow_are_refused(grid, window, group_size, message):
+    coords = torch.tensor([[0, 0, 1, 2], [1, 0, 0, 3]], dtype=torch.int32)
+    with pytest.raises(ValueError, match=message):
+        window_partition(coords, 2, grid, window, group_size)

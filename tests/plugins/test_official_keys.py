@@ -55,7 +55,7 @@ def test_a_key_of_another_architecture_is_told(key):
 
 @pytest.mark.parametrize(
     ("state", "message"),
-    [({}, "it is not a pillar model"),
+    [({}, "it is no pillar or voxel model"),
      ({"pts_voxel_encoder.pfn_layers.0.linear.weight": torch.ones(64, 9)}, "takes 9 inputs, expected 10 or 11")],
 )
 def test_a_pillar_encoder_of_another_width_is_refused(state, message):

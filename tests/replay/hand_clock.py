@@ -30,6 +30,8 @@ class HandClock:
 class ListSource(FrameSource):
     """Frames of one point each at given times [s]; the vehicle drives 1 m a frame if ``posed``."""
 
+    LAYOUT = "a list of times"
+
     def __init__(self, times: Sequence[float], posed: bool = True) -> None:
         self.times, self.posed = times, posed
         self.loaded: list[int] = []

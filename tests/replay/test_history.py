@@ -9,7 +9,7 @@ import torch
 from hand_clock import ListSource
 
 from perception.errors import DataError
-from perception.replay.history import with_history
+from perception.replay.history import recorded_frame, with_history
 from perception.transforms.aggregate_sweeps import AggregateSweeps
 
 
@@ -38,6 +38,18 @@ def test_points_of_a_past_frame_are_read_once_and_those_of_a_dropped_one_only_wh
     for sweep in frame.sweeps:
         sweep.load(), sweep.load()
     assert source.loaded == [2, 1, 0]
+
+
+def test_a_frame_by_its_number_has_the_ones_before_it_as_sweeps():
+    frame = recorded_frame(ListSource([0.0, 0.1, 0.2, 0.3]), 2)
+    assert frame.timestamp_ns == 200_000_000
+    assert [sweep.timestamp_ns for sweep in frame.sweeps] == [100_000_000, 0]
+
+
+@pytest.mark.parametrize("number", [-1, 4])
+def test_a_number_beyond_the_recording_is_refused(number: int):
+    with pytest.raises(DataError, match=rf"a list of times: frame: expected a number in \[0, 4\), got {number}"):
+        recorded_frame(ListSource([0.0, 0.1, 0.2, 0.3]), number)
 
 
 def test_frames_without_a_pose_get_no_sweeps():

@@ -1,17 +1,28 @@
-"""The benchmark: everything is timed, what is printed is written, nothing is asserted about speed."""
+"""The benchmark's command line: everything is timed, what is printed is written, nothing is asserted about speed."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import torch
 
-from perception_ops import native_kernels
+from perception.engine.benchmark.rows import REQUIRED
+from perception.errors import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[2]
+TINY = str(ROOT / "configs/flatformer/flatformer_tiny.py")
+SYNTHETIC = [str(ROOT / f"configs/{name}_synthetic.py") for name in (
+    "flatformer/flatformer", "centerpoint_pillar/centerpoint_pillar"
+)]
+Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -24,24 +35,118 @@ def tool() -> ModuleType:
     return module
 
 
-def test_ops_and_stages_are_timed_and_written(
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def measured(
     tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Rows]:
+    """Runs a command on one thread and gives the rows it wrote, after a look at what all rows must hold."""
+
+    def run(*words: str) -> Rows:
+        file = tmp_path / "rows.json"
+        assert tool.main([*words, "--threads", "1", "--device", "cpu", "--json", str(file)]) == 0
+        printed, rows = capsys.readouterr().out, json.loads(file.read_text())
+        assert printed.splitlines()[-1] == f"wrote {file}"
+        assert [row["name"] for row in rows[:2]] == ["peak: copy", "peak: matrix multiply"]
+        assert all(set(REQUIRED) <= set(row) and row["ms"] > 0 and row["threads"] >= 1 for row in rows)
+        assert all(row["name"] in printed for row in rows[2:])
+        return rows[2:]
+
+    return run
+
+
+def test_ops(measured: Callable[..., Rows]):
+    rows = measured("ops", "--only", "window_partition", "rotated_nms", "--sizes", "100", "300", "--repeats", "1")
+    assert [(row["name"], row["size"]) for row in rows] == [
+        ("window_partition", 100), ("window_partition", 300), ("rotated_nms", 100), ("rotated_nms", 300)
+    ]
+    assert all({"gbps", "fraction_of_peak", "peak_mib"} <= set(row) for row in rows)
+
+
+def test_the_stages_of_a_model(measured: Callable[..., Rows]):
+    rows = measured("model", TINY, "--points", "2000", "--repeats", "2")
+    assert [row["stage"] for row in rows] == [
+        "voxel encoder", "LiDAR backbone", "BEV backbone and neck", "head", "decode", "whole prediction",
+        "training step",
+    ]
+    assert all(row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] for row in rows)
+    assert all(row["peak_mib"] > 0 and row["size"] == 2000 and row["name"] == "flatformer_tiny" for row in rows)
+    by_stage = {row["stage"]: row for row in rows}
+    whole, parts = by_stage["whole prediction"], rows[:4]
+    assert whole["parameters"] == sum(row["parameters"] for row in parts)
+    assert whole["gflop"] == pytest.approx(sum(row["gflop"] for row in parts))
+    assert by_stage["training step"]["gflop"] > 2 * whole["gflop"]
+    assert all(row["fraction_of_peak"] > 0 for row in parts)
+
+
+def test_the_encoder_against_plain_torch(measured: Callable[..., Rows]):
+    rows = measured("encoder", TINY, "--pillars", "300", "--repeats", "2")
+    assert rows[0]["name"] == "encoder"
+    assert rows[0]["size"] == 300
+    assert rows[0]["ratio_q1"] <= rows[0]["ratio"] <= rows[0]["ratio_q3"]
+    assert {"gflops", "fraction_of_peak"} <= set(rows[0])
+
+
+def test_scaling(measured: Callable[..., Rows]):
+    rows = measured("scaling", TINY, "--sizes", "900", "300", "600", "--repeats", "1")
+    assert [row["size"] for row in rows] == [300, 600, 900]
+    assert len({row["r_squared"] for row in rows}) == 1
+    assert all(row["ratio"] == 1.0 for row in rows)        # one thread against one
+
+
+def test_comparison_on_a_seeded_cloud(measured: Callable[..., Rows]):
+    rows = measured("compare", TINY, *SYNTHETIC, "--points", "1500", "--repeats", "3")
+    assert [row["name"] for row in rows] == [
+        "flatformer_tiny", "flatformer_synthetic", "centerpoint_pillar_synthetic",
+    ]
+    assert [row["reference_ms"] for row in rows] == [rows[0]["ms"]] * 3
+    assert rows[0]["ratio"] == 1.0
+    assert all(row["ratio_q1"] <= row["ratio"] <= row["ratio_q3"] for row in rows)
+
+
+def test_comparison_on_a_recorded_frame(measured: Callable[..., Rows], shared_data: Path):
+    rows = measured("compare", *SYNTHETIC, "--source", str(shared_data / "nuscenes/devkit_root"), "--repeats", "1")
+    assert rows[0]["size"] == rows[1]["size"] > 30_000     # points of the keyframe
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["ops", "--only", "voxelise"], ConfigError, 'no op "voxelise"'),
+        (["encoder", SYNTHETIC[1]], ConfigError, "PillarScatter has no encoder of groups to time"),
+        (["model", TINY, "--source", "nowhere"], DataError, "nowhere: path: expected a recording"),
+    ],
+)
+def test_what_cannot_be_timed_is_told(
+    tool: ModuleType, words: list[str], error: type[Exception], message: str
 ):
-    config = ROOT / "configs/flatformer/flatformer_tiny.py"
-    words = ["all", "--config", str(config), "--points", "2000", "--repeats", "1", "--device", "cpu"]
-    assert tool.main([*words, "--json", str(tmp_path / "times.json")]) == 0
-    printed = capsys.readouterr().out
-    written = json.loads((tmp_path / "times.json").read_text())
-    ops = {row["name"]: row for row in written["ops"]}
-    stages = [row["name"] for row in written["flatformer_tiny, one frame"]]
-    assert {"window_partition", "rotated_nms"} <= set(ops)
-    assert {name for name in ops if ops[name]["reference_ms"] is not None} == set(ops) & set(native_kernels())
-    assert stages[-2:] == ["whole prediction", "training step"]
-    assert all(name in printed for name in (*ops, *stages))
-    assert all(row["ms"] > 0 for row in ops.values())
+    with pytest.raises(error, match=message):
+        tool.main([*words, "--device", "cpu"])
 
 
-@pytest.mark.parametrize("words", [["ops", "--repeats", "0"], ["ops", "--points", "-1"], ["speed"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["speed"], ["ops", "--repeats", "0"], ["ops", "--sizes", "-1"], ["ops", "--dtype", "float16"], ["model"],
+        ["model", TINY, "--points", "x"], ["compare", TINY], ["scaling", "--sizes", "100", "100", "200"],
+    ],
+)
 def test_bad_usage_is_refused(tool: ModuleType, words: list[str]):
     with pytest.raises(SystemExit, match="2"):
         tool.main(words)
+
+
+@pytest.mark.parametrize("words", [[], ["ops"], ["compare"]])
+def test_help_is_instant(words: list[str]):
+    code = f"import runpy, sys; sys.argv = ['benchmark.py', *{words}, '--help']\n"
+    code += "try: runpy.run_path('tools/benchmark.py', run_name='__main__')\n"
+    code += "except SystemExit as end: print('status', end.code, 'torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "status 0 False"
+    assert "--repeats" in result.stdout or "python tools/benchmark.py ops --threads 1" in result.stdout

@@ -15,6 +15,7 @@ from perception.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 PILLAR_CONFIG = ROOT / "configs/centerpoint_pillar/centerpoint_pillar02_nuscenes.py"
+VOXEL_CONFIG = ROOT / "configs/centerpoint_pillar/centerpoint_voxel_nuscenes_circle.py"
 
 
 @pytest.fixture
@@ -25,22 +26,53 @@ def convert() -> Callable[..., int]:
 
 def official_pillar_state(inputs: int = 11) -> dict[str, torch.Tensor]:
     """Keys and shapes of the released pillar checkpoint."""
-    state = {
+    return {
         "pts_voxel_encoder.pfn_layers.0.linear.weight": torch.rand(64, inputs),
-        "pts_bbox_head.shared_conv.conv.weight": torch.rand(64, 384, 3, 3),
         **batch_norm("pts_voxel_encoder.pfn_layers.0.norm", 64),
-        **batch_norm("pts_bbox_head.shared_conv.bn", 64),
+        **official_dense_state(
+            64, ((64, 3), (128, 5), (256, 5)), ((128, 64, 2, 2), (128, 128, 1, 1), (256, 128, 2, 2)), 384
+        ),
     }
-    width = 64
-    for stage, (channels, extra) in enumerate(((64, 3), (128, 5), (256, 5))):
+
+
+def official_voxel_state(is_output_first: bool) -> dict[str, torch.Tensor]:
+    """Keys and shapes of a released voxel checkpoint, sparse weights as spconv 2 or its forerunners lay them out."""
+    state = official_dense_state(256, ((128, 5), (256, 5)), ((256, 128, 1, 1), (256, 256, 2, 2)), 512)
+    state |= sparse_unit("conv_input.0", "conv_input.1", 5, 16, is_output_first)
+    state |= sparse_unit("conv_out.0", "conv_out.1", 128, 128, is_output_first, (3, 1, 1))
+    widths = (16, 32, 64, 128)
+    for stage, width in enumerate(widths):
+        prefix = f"encoder_layers.encoder_layer{stage + 1}"
+        for block, part in ((block, part) for block in (0, 1) for part in (1, 2)):
+            layer = f"{prefix}.{block}"
+            state |= sparse_unit(f"{layer}.conv{part}", f"{layer}.bn{part}", width, width, is_output_first)
+        if stage < 3:
+            state |= sparse_unit(f"{prefix}.2.0", f"{prefix}.2.1", width, widths[stage + 1], is_output_first)
+    return state
+
+
+def sparse_unit(
+    conv: str, norm: str, width: int, out: int, is_output_first: bool, kernel: tuple[int, ...] = (3, 3, 3)
+) -> dict[str, torch.Tensor]:
+    weight = torch.rand((out, *kernel, width) if is_output_first else (*kernel, width, out))
+    return {f"pts_middle_encoder.{conv}.weight": weight, **batch_norm(f"pts_middle_encoder.{norm}", out)}
+
+
+def official_dense_state(
+    width: int, stages: tuple[tuple[int, int], ...], neck: tuple[tuple[int, ...], ...], joined: int
+) -> dict[str, torch.Tensor]:
+    """Everything behind the canvas of ``width``: stages (channels, further layers), weights of the neck, the head."""
+    state = {"pts_bbox_head.shared_conv.conv.weight": torch.rand(64, joined, 3, 3)}
+    state |= batch_norm("pts_bbox_head.shared_conv.bn", 64)
+    for stage, (channels, extra) in enumerate(stages):
         for unit in range(extra + 1):
             prefix = f"pts_backbone.blocks.{stage}"
             state[f"{prefix}.{3 * unit}.weight"] = torch.rand(channels, width, 3, 3)
             state |= batch_norm(f"{prefix}.{3 * unit + 1}", channels)
             width = channels
-    for stage, shape in enumerate(((128, 64, 2, 2), (128, 128, 1, 1), (256, 128, 2, 2))):
+    for stage, shape in enumerate(neck):
         state[f"pts_neck.deblocks.{stage}.0.weight"] = torch.rand(shape)
-        state |= batch_norm(f"pts_neck.deblocks.{stage}.1", 128)
+        state |= batch_norm(f"pts_neck.deblocks.{stage}.1", joined // len(neck))
     for task, classes in enumerate((1, 2, 2, 1, 2, 2)):
         for branch, channels in (("reg", 2), ("height", 1), ("dim", 3), ("rot", 2), ("vel", 2), ("heatmap", classes)):
             prefix = f"pts_bbox_head.task_heads.{task}.{branch}"
@@ -79,10 +111,35 @@ def test_a_released_pillar_checkpoint_fits_the_config_with_the_options_it_asks_f
     torch.testing.assert_close(bias, state["pts_bbox_head.task_heads.5.heatmap.1.bias"])
 
 
+@pytest.mark.parametrize("is_output_first", [True, False], ids=["spconv_2", "before"])
+def test_a_released_voxel_checkpoint_fits_its_config_whatever_the_layout_of_its_sparse_weights(
+    convert, tmp_path, is_output_first
+):
+    pytest.importorskip("spconv", reason="spconv is not installed: pip install -e '.[sparse]'")
+    state = official_voxel_state(is_output_first)
+    torch.save({"state_dict": state, "meta": {"epoch": 20}}, tmp_path / "official.pth")
+
+    assert convert("centerpoint_pillar", tmp_path / "official.pth", tmp_path / "ours.pth") == 0
+
+    model = MODELS.build(load_config(VOXEL_CONFIG).model)
+    load_weights(model, tmp_path / "ours.pth")
+    ours, layers = model.lidar_backbone, "pts_middle_encoder.encoder_layers"
+    for conv, key in (
+        (ours.stem.conv, "pts_middle_encoder.conv_input.0"),
+        (ours.stages[3][1].conv2, f"{layers}.encoder_layer4.1.conv2"),
+        (ours.downs[1].conv, f"{layers}.encoder_layer2.2.0"),
+        (ours.end.conv, "pts_middle_encoder.conv_out.0"),
+    ):
+        official = state[f"{key}.weight"]
+        assert torch.equal(conv.weight, official if is_output_first else official.movedim(4, 0))
+    assert torch.equal(ours.downs[2].bn.running_var, state[f"{layers}.encoder_layer3.2.1.running_var"])
+    assert torch.equal(ours.stages[0][1].bn1.bias, state[f"{layers}.encoder_layer1.1.bn1.bias"])
+
+
 def test_keys_of_another_architecture_are_listed_and_nothing_is_written(convert, tmp_path):
-    torch.save({"pts_middle_encoder.conv_input.0.weight": torch.ones(2)}, tmp_path / "voxel.pth")
-    with pytest.raises(CheckpointError, match=r"voxel\.pth: not a centerpoint_pillar .*pts_middle_encoder\.conv_input"):
-        convert("centerpoint_pillar", tmp_path / "voxel.pth", tmp_path / "ours.pth")
+    torch.save({"pts_middle_encoder.encoder_layers.encoder_layer1.0.2.weight": torch.ones(2)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth: not a centerpoint_pillar .*encoder_layer1\.0\.2\.weight"):
+        convert("centerpoint_pillar", tmp_path / "other.pth", tmp_path / "ours.pth")
     assert not (tmp_path / "ours.pth").exists()
 
 

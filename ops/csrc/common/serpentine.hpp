@@ -15,30 +15,60 @@ struct Axis {
 // Windows that a shift by window / 2 can touch at most: one more than the unshifted grid holds.
 PERCEPTION_HD inline int64_t windows_along(Axis axis) { return (axis.cells + axis.window - 1) / axis.window + 1; }
 
-PERCEPTION_HD inline int64_t alternate(int64_t parity_of, int64_t value) { return parity_of % 2 == 0 ? value : -value; }
+// `value`, or -value where `parity_of` is odd; no branch, since no processor could foresee it.
+PERCEPTION_HD inline int64_t alternate(int64_t parity_of, int64_t value) { return (1 - 2 * (parity_of & 1)) * value; }
 
-// Key of a cell: windows advance along `minor` first, then along `major`; cells likewise within a window.
-// Distinct cells of the grid have distinct keys, all >= 0.
-PERCEPTION_HD inline uint64_t serpentine_key(int64_t minor, Axis minor_axis, int64_t major, Axis major_axis) {
-    const int64_t minor_window = minor / minor_axis.window, minor_cell = minor % minor_axis.window;
-    const int64_t major_window = major / major_axis.window, major_cell = major % major_axis.window;
-    const int64_t block = 4 * minor_axis.window * major_axis.window;
-    const int64_t window = 2 * windows_along(minor_axis) * major_window + alternate(major_window, minor_window);
-    const int64_t cell = 2 * major_axis.window * minor_cell + alternate(minor_cell, major_cell);
-    return static_cast<uint64_t>(window * block + alternate(major_window, cell));
+// The half keeps the product away from whole numbers, so that its rounding cannot matter for coordinates below 2^32; a
+// division of integers would take several times as long.
+PERCEPTION_HD inline int64_t window_of(int64_t coordinate, double per_window) {
+    return static_cast<int64_t>((static_cast<double>(coordinate) + 0.5) * per_window);
 }
 
-// Keys are below this number.
+// Windows advance along the minor axis first, then along the major one; cells likewise within a window.
+class Serpentine {
+   public:
+    PERCEPTION_HD Serpentine(Axis minor, Axis major)
+        : minor_(minor), major_(major), per_minor_(1.0 / static_cast<double>(minor.window)),
+          per_major_(1.0 / static_cast<double>(major.window)), block_(4 * minor.window * major.window),
+          row_(2 * windows_along(minor)) {}
+
+    // Distinct cells of the grid, shifted by half a window or not, have distinct keys in [0, serpentine_span).
+    PERCEPTION_HD uint64_t key(int64_t minor, int64_t major) const {
+        const int64_t i = window_of(minor, per_minor_), u = minor - i * minor_.window;
+        const int64_t j = window_of(major, per_major_), v = major - j * major_.window;
+        const int64_t window = row_ * j + alternate(j, i), cell = 2 * major_.window * u + alternate(u, v);
+        return static_cast<uint64_t>(window * block_ + alternate(j, cell));
+    }
+
+   private:
+    Axis minor_, major_;
+    double per_minor_, per_major_;  // windows a cell
+    int64_t block_, row_;           // keys of a window; windows of a row, twice
+};
+
+// Keys are below this number, whichever axis comes first.
 PERCEPTION_HD inline uint64_t serpentine_span(Axis x, Axis y) {
     return static_cast<uint64_t>(2 * windows_along(x) * windows_along(y) * (4 * x.window * y.window));
 }
 
 constexpr int serpentine_orders = 4;  // x, x_shift, y, y_shift: along which axis first, and with shifted windows or not
 
-PERCEPTION_HD inline uint64_t order_key(int order, int64_t cell_x, Axis x, int64_t cell_y, Axis y) {
-    const bool is_shifted = order % 2 == 1, is_along_x = order < 2;
-    const int64_t at_x = cell_x + (is_shifted ? x.window / 2 : 0), at_y = cell_y + (is_shifted ? y.window / 2 : 0);
-    return is_along_x ? serpentine_key(at_x, x, at_y, y) : serpentine_key(at_y, y, at_x, x);
-}
+// One of them.
+class WindowOrder {
+   public:
+    PERCEPTION_HD WindowOrder(int order, Axis x, Axis y)
+        : serpentine_(order < 2 ? Serpentine(x, y) : Serpentine(y, x)), is_along_x_(order < 2),
+          shift_x_(order % 2 == 1 ? x.window / 2 : 0), shift_y_(order % 2 == 1 ? y.window / 2 : 0) {}
+
+    PERCEPTION_HD uint64_t key(int64_t cell_x, int64_t cell_y) const {
+        const int64_t x = cell_x + shift_x_, y = cell_y + shift_y_;
+        return is_along_x_ ? serpentine_.key(x, y) : serpentine_.key(y, x);
+    }
+
+   private:
+    Serpentine serpentine_;
+    bool is_along_x_;
+    int64_t shift_x_, shift_y_;
+};
 
 }  // namespace perception

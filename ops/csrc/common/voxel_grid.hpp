@@ -17,15 +17,23 @@ struct VoxelGrid {
     VoxelAxis x, y, z;
 };
 
-// Points outside fall into the border cells. Clamping before truncating equals clamping floor(), without its call.
+// The cell of a coordinate, before truncation; points outside fall into the border cells. `last` is cells - 1.
+// Truncating what this gives equals clamping floor(), without its call.
+PERCEPTION_HD inline float clamped_cell(VoxelAxis axis, float last, float coordinate) {
+    const float cell = (coordinate - axis.low) / axis.size;
+    return cell > 0.0f ? (cell < last ? cell : last) : 0.0f;
+}
+
 PERCEPTION_HD inline int64_t cell_along(VoxelAxis axis, float coordinate) {
-    const float cell = (coordinate - axis.low) / axis.size, last = static_cast<float>(axis.cells - 1);
-    return static_cast<int64_t>(cell > 0.0f ? (cell < last ? cell : last) : 0.0f);
+    return static_cast<int64_t>(clamped_cell(axis, static_cast<float>(axis.cells - 1), coordinate));
+}
+
+PERCEPTION_HD inline int64_t voxel_key(const VoxelGrid& grid, int64_t batch, int64_t z, int64_t y, int64_t x) {
+    return ((batch * grid.z.cells + z) * grid.y.cells + y) * grid.x.cells + x;
 }
 
 PERCEPTION_HD inline int64_t voxel_key(const VoxelGrid& grid, const float* xyz, int64_t batch) {
-    const int64_t layer = batch * grid.z.cells + cell_along(grid.z, xyz[2]);
-    return (layer * grid.y.cells + cell_along(grid.y, xyz[1])) * grid.x.cells + cell_along(grid.x, xyz[0]);
+    return voxel_key(grid, batch, cell_along(grid.z, xyz[2]), cell_along(grid.y, xyz[1]), cell_along(grid.x, xyz[0]));
 }
 
 // coords[0..3] = batch, z, y, x.

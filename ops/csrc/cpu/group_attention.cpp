@@ -1,47 +1,39 @@
 #include "cpu/group_attention.hpp"
 
 #include <algorithm>
-#include <new>
+#include <iterator>
+#include <utility>
 #include <vector>
 
+#include "cpu/aligned_space.hpp"
 #include "cpu/group_attention_kernel.hpp"
 #include "cpu/instruction_set.hpp"
 
 namespace perception::cpu {
 namespace {
 
-// Memory of one thread, aligned to the widest vector.
-class Space {
-   public:
-    explicit Space(int64_t floats)
-        : floats_(static_cast<float*>(::operator new(static_cast<size_t>(floats) * sizeof(float), alignment))) {}
-    ~Space() { ::operator delete(floats_, alignment); }
-    Space(const Space&) = delete;
-    Space& operator=(const Space&) = delete;
-    float* get() const { return floats_; }
-
-   private:
-    static constexpr std::align_val_t alignment{64};
-    float* floats_;
-};
-
 const AttentionKernels<float>& kernels_for(const float*) { return PERCEPTION_KERNELS(attention_float); }
 const AttentionKernels<Bfloat16>& kernels_for(const Bfloat16*) { return PERCEPTION_KERNELS(attention_bfloat16); }
 
-// Adds the shares of all copies to their tokens.
+// Adds the shares of all copies to their tokens; those of one token are summed up first, since each sum in T is rounded.
 template <typename T>
-void add_copies(const Groups& of, int64_t channels, const std::vector<float>& copies, T* grad_qk, T* grad_v) {
-    const float* share = copies.data();
+void add_copies(const Groups& of, int64_t channels, std::vector<float>& copies, T* grad_qk, T* grad_v) {
+    std::vector<std::pair<int64_t, float*>> shares;  // of each copy: its token, its 2C numbers
     for (int64_t p = 0; p < of.groups * of.size; ++p) {
         const int64_t token = of.slots[p];
-        if (of.back[token] == p) continue;
+        if (of.back[token] != p) shares.emplace_back(token, copies.data() + 2 * channels * std::ssize(shares));
+    }
+    std::stable_sort(shares.begin(), shares.end(), [](auto& a, auto& b) { return a.first < b.first; });
+    for (size_t first = 0, next = 0; first < shares.size(); first = next) {
+        auto [token, total] = shares[first];
+        for (next = first + 1; next < shares.size() && shares[next].first == token; ++next)
+            for (int64_t c = 0; c < 2 * channels; ++c) total[c] += shares[next].second[c];
         T* to_k = grad_qk + token * 2 * channels + channels;
         T* to_v = grad_v + token * channels;
         for (int64_t c = 0; c < channels; ++c) {
-            narrow(widen(to_k[c]) + share[c], to_k[c]);
-            narrow(widen(to_v[c]) + share[channels + c], to_v[c]);
+            narrow(widen(to_k[c]) + total[c], to_k[c]);
+            narrow(widen(to_v[c]) + total[channels + c], to_v[c]);
         }
-        share += 2 * channels;
     }
 }
 
@@ -50,11 +42,12 @@ void add_copies(const Groups& of, int64_t channels, const std::vector<float>& co
 template <typename T>
 void group_attention(const T* qk, const T* v, const Groups& of, Heads heads, T* out,
                      [[maybe_unused]] int threads) {
+    if (of.groups == 0) return;  // a size that no group has asks for no memory
     const AttentionKernels<T>& kernels = kernels_for(v);
     const AttentionInput<T> in{qk, v, of, heads};
 #pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
     {
-        const Space space(kernels.forward_floats(of.size, heads.width));
+        const AlignedSpace space(kernels.forward_floats(of.size, heads));
 #pragma omp for schedule(dynamic)
         for (int64_t g = 0; g < of.groups; ++g) kernels.forward(in, g, out, space.get());
     }
@@ -63,6 +56,7 @@ void group_attention(const T* qk, const T* v, const Groups& of, Heads heads, T* 
 template <typename T>
 void group_attention_backward(const T* grad, const T* qk, const T* v, const Groups& of, Heads heads,
                               T* grad_qk, T* grad_v, [[maybe_unused]] int threads) {
+    if (of.groups == 0) return;  // a size that no group has asks for no memory
     const AttentionKernels<T>& kernels = kernels_for(v);
     const AttentionInput<T> in{qk, v, of, heads};
     const int64_t channels = heads.number * heads.width;
@@ -74,7 +68,7 @@ void group_attention_backward(const T* grad, const T* qk, const T* v, const Grou
     std::vector<float> copies(static_cast<size_t>(first_copy.back() * 2 * channels));
 #pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
     {
-        const Space space(kernels.backward_floats(of.size, heads.width));
+        const AlignedSpace space(kernels.backward_floats(of.size, heads));
 #pragma omp for schedule(dynamic)
         for (int64_t g = 0; g < of.groups; ++g) {
             float* shares = copies.data() + first_copy[g] * 2 * channels;

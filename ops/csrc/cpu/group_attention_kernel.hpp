@@ -23,8 +23,8 @@ struct AttentionGradient {
 // `space` is a thread's own, of `forward_floats` or `backward_floats` floats, aligned to 64 bytes.
 template <typename T>
 struct AttentionKernels {
-    int64_t (*forward_floats)(int64_t size, int64_t width);
-    int64_t (*backward_floats)(int64_t size, int64_t width);
+    int64_t (*forward_floats)(int64_t size, Heads heads);
+    int64_t (*backward_floats)(int64_t size, Heads heads);
     void (*forward)(const AttentionInput<T>&, int64_t group, T* out, float* space);
     void (*backward)(const AttentionInput<T>&, const AttentionGradient<T>&, int64_t group, float* space);
 };

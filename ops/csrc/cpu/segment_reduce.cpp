@@ -1,6 +1,10 @@
 #include "cpu/segment_reduce.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "common/segment.hpp"
@@ -9,38 +13,67 @@
 namespace perception::cpu {
 namespace {
 
-constexpr int64_t segments_at_once = 256;  // segments differ in size, so threads fetch them in portions
-constexpr int64_t few_numbers = 1 << 14;   // below this, waking the threads takes longer than the work
+constexpr int64_t few_numbers = 1 << 14;  // below this, waking the threads takes longer than the work
+constexpr int64_t rows_ahead = 8;         // that are called for early: with their segments they lie anywhere in memory
+constexpr int64_t cache_line = 64;
 
-// Rows sorted by segment: those of segment m are order[starts[m]] .. order[starts[m + 1] - 1], ascending.
-struct SortedRows {
-    std::vector<int32_t> starts, order;
+// Segments [first, last), which one thread reduces.
+struct Share {
+    int64_t first, last;
 
-    explicit SortedRows(const RowSegments& of)
-        : starts(static_cast<size_t>(of.segments) + 2), order(static_cast<size_t>(of.rows)) {
-        for (int64_t i = 0; i < of.rows; ++i) ++starts[of.index[i] + 2];
-        for (size_t m = 2; m < starts.size(); ++m) starts[m] += starts[m - 1];
-        for (int64_t i = 0; i < of.rows; ++i) order[starts[of.index[i] + 1]++] = static_cast<int32_t>(i);
-    }
-
-    const int32_t* begin(int64_t segment) const { return order.data() + starts[segment]; }
-    const int32_t* end(int64_t segment) const { return order.data() + starts[segment + 1]; }
+    bool has(int64_t segment) const { return first <= segment && segment < last; }
 };
+
+// Calls work(share) for shares of about as many rows each, one a thread, in parallel.
+template <typename Work>
+void share_segments(const RowSegments& of, const int32_t* counts, int64_t channels, [[maybe_unused]] int threads,
+                    Work work) {
+    const int64_t shares = threads > 1 && of.rows * channels > few_numbers ? threads : 1;
+    std::vector<int64_t> bounds{0};
+    for (int64_t m = 0, rows = 0; m < of.segments && std::ssize(bounds) < shares; ++m) {
+        rows += counts[m];
+        if (rows * shares >= of.rows * std::ssize(bounds)) bounds.push_back(m + 1);
+    }
+    bounds.push_back(of.segments);
+    const int64_t ranges = std::ssize(bounds) - 1;
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (ranges > 1)
+    for (int64_t t = 0; t < ranges; ++t) work(Share{bounds[t], bounds[t + 1]});
+}
+
+template <typename T>
+void fetch(const T* row, int64_t channels) {
+    const char* start = reinterpret_cast<const char*>(row);
+    for (int64_t at = 0; at < channels * static_cast<int64_t>(sizeof(T)); at += cache_line) __builtin_prefetch(start + at);
+}
+
+// Calls visit(i, segment) for the share's rows, upwards; a little earlier, fetch_ahead(i, segment).
+template <typename Fetch, typename Visit>
+void for_each_row(const RowSegments& of, Share share, Fetch fetch_ahead, Visit visit) {
+    for (int64_t i = 0; i < of.rows; ++i) {
+        if (i + rows_ahead < of.rows && share.has(of.index[i + rows_ahead]))
+            fetch_ahead(i + rows_ahead, of.index[i + rows_ahead]);
+        if (share.has(of.index[i])) visit(i, of.index[i]);
+    }
+}
 
 // The loops over channels: one function each, so that they are compiled for several vector widths.
 
 template <typename T>
-PERCEPTION_SIMD_CLONES void load_row(const T* row, int64_t channels, float* __restrict out) {
-    for (int64_t c = 0; c < channels; ++c) out[c] = widen(row[c]);
+PERCEPTION_SIMD_CLONES void keep_larger(const T* row, int64_t channels, T* __restrict best) {
+    for (int64_t c = 0; c < channels; ++c) {
+        const float value = widen(row[c]), so_far = widen(best[c]);
+        narrow(beats(value, so_far) ? value : so_far, best[c]);
+    }
 }
 
+// The same, and which row it was; `none` marks that there was none.
 template <typename T>
-PERCEPTION_SIMD_CLONES void keep_larger(const T* row, int32_t number, int64_t channels, float* __restrict best,
-                                        int32_t* __restrict argmax) {
+PERCEPTION_SIMD_CLONES void keep_larger_row(const T* row, int32_t number, int32_t none, int64_t channels,
+                                            T* __restrict best, int32_t* __restrict argmax) {
     for (int64_t c = 0; c < channels; ++c) {
-        const float value = widen(row[c]);
-        const bool wins = beats(value, best[c]);
-        best[c] = wins ? value : best[c];
+        const float value = widen(row[c]), so_far = widen(best[c]);
+        const bool wins = beats(value, so_far) | (argmax[c] == none);
+        narrow(wins ? value : so_far, best[c]);
         argmax[c] = wins ? number : argmax[c];
     }
 }
@@ -51,7 +84,7 @@ PERCEPTION_SIMD_CLONES void add_row(const T* row, int64_t channels, float* __res
 }
 
 template <typename T>
-PERCEPTION_SIMD_CLONES void store_row(const float* values, float divisor, int64_t channels, T* __restrict out) {
+PERCEPTION_SIMD_CLONES void store_row(const float* values, float divisor, int64_t channels, T* out) {
     for (int64_t c = 0; c < channels; ++c) narrow(values[c] / divisor, out[c]);
 }
 
@@ -66,51 +99,71 @@ PERCEPTION_SIMD_CLONES void take_won(const T* grad, const int32_t* argmax, int32
 
 }  // namespace
 
-template <typename T>
-void segment_max(const T* features, const RowSegments& of, int64_t channels, T* out, int32_t* argmax,
-                 [[maybe_unused]] int threads) {
-    const SortedRows sorted(of);
-#pragma omp parallel num_threads(threads) if (threads > 1 && of.rows * channels > few_numbers)
-    {
-        std::vector<float> best(static_cast<size_t>(channels));
-#pragma omp for schedule(dynamic, segments_at_once)
-        for (int64_t m = 0; m < of.segments; ++m) {
-            const int32_t *begin = sorted.begin(m), *end = sorted.end(m);
-            T* top = out + m * channels;
-            int32_t* top_row = argmax + m * channels;
-            if (begin == end) {
-                std::fill(top, top + channels, T{});
-                std::fill(top_row, top_row + channels, static_cast<int32_t>(of.rows));
-                continue;
-            }
-            load_row(features + *begin * channels, channels, best.data());
-            std::fill(top_row, top_row + channels, *begin);
-            for (const int32_t* row = begin + 1; row != end; ++row) {
-                keep_larger(features + *row * channels, *row, channels, best.data(), top_row);
-            }
-            store_row(best.data(), 1.0f, channels, top);
-        }
+bool count_rows(const RowSegments& of, int32_t* counts) {
+    std::fill(counts, counts + of.segments, 0);
+    for (int64_t i = 0; i < of.rows; ++i) {
+        if (of.index[i] < 0 || of.index[i] >= of.segments) return false;
+        ++counts[of.index[i]];
     }
+    return true;
 }
 
 template <typename T>
-void segment_sum(const T* features, const RowSegments& of, int64_t channels, bool is_mean, T* out,
-                 [[maybe_unused]] int threads) {
-    const SortedRows sorted(of);
-#pragma omp parallel num_threads(threads) if (threads > 1 && of.rows * channels > few_numbers)
-    {
-        std::vector<float> total(static_cast<size_t>(channels));
-#pragma omp for schedule(dynamic, segments_at_once)
-        for (int64_t m = 0; m < of.segments; ++m) {
-            const int32_t *begin = sorted.begin(m), *end = sorted.end(m);
-            std::fill(total.begin(), total.end(), 0.0f);
-            for (const int32_t* row = begin; row != end; ++row) {
-                add_row(features + *row * channels, channels, total.data());
-            }
-            const float divisor = is_mean ? static_cast<float>(std::max<int64_t>(end - begin, 1)) : 1.0f;
-            store_row(total.data(), divisor, channels, out + m * channels);
+void segment_max(const T* features, const RowSegments& of, const int32_t* counts, int64_t channels, T* out,
+                 int32_t* argmax, int threads) {
+    const auto none = static_cast<int32_t>(of.rows);
+    T lowest, zero;
+    narrow(-std::numeric_limits<float>::infinity(), lowest);
+    narrow(0.0f, zero);
+    share_segments(of, counts, channels, threads, [=](Share share) {
+        for (int64_t m = share.first; m < share.last; ++m)
+            std::fill_n(out + m * channels, channels, counts[m] > 0 ? lowest : zero);
+        const auto fetch_ahead = [=](int64_t i, int64_t m) {
+            fetch(features + i * channels, channels);
+            fetch(out + m * channels, channels);
+            if (argmax != nullptr) fetch(argmax + m * channels, channels);
+        };
+        if (argmax == nullptr) {
+            for_each_row(of, share, fetch_ahead, [=](int64_t i, int64_t m) {
+                keep_larger(features + i * channels, channels, out + m * channels);
+            });
+            return;
         }
-    }
+        std::fill(argmax + share.first * channels, argmax + share.last * channels, none);
+        for_each_row(of, share, fetch_ahead, [=](int64_t i, int64_t m) {
+            keep_larger_row(features + i * channels, static_cast<int32_t>(i), none, channels, out + m * channels,
+                            argmax + m * channels);
+        });
+    });
+}
+
+template <typename T>
+void segment_sum(const T* features, const RowSegments& of, const int32_t* counts, int64_t channels, bool is_mean, T* out,
+                 int threads) {
+    share_segments(of, counts, channels, threads, [=](Share share) {
+        std::unique_ptr<float[]> own;  // sums of a dtype that cannot hold them
+        float* total;                  // of the share's first segment
+        if constexpr (std::is_same_v<T, float>) {
+            total = out + share.first * channels;
+        } else {
+            own = std::make_unique_for_overwrite<float[]>(static_cast<size_t>((share.last - share.first) * channels));
+            total = own.get();
+        }
+        std::fill_n(total, (share.last - share.first) * channels, 0.0f);
+        const auto total_of = [=](int64_t m) { return total + (m - share.first) * channels; };
+        for_each_row(
+            of, share,
+            [=](int64_t i, int64_t m) {
+                fetch(features + i * channels, channels);
+                fetch(total_of(m), channels);
+            },
+            [=](int64_t i, int64_t m) { add_row(features + i * channels, channels, total_of(m)); });
+        if (std::is_same_v<T, float> && !is_mean) return;
+        for (int64_t m = share.first; m < share.last; ++m) {
+            const float divisor = is_mean ? static_cast<float>(std::max(counts[m], 1)) : 1.0f;
+            store_row(total_of(m), divisor, channels, out + m * channels);
+        }
+    });
 }
 
 template <typename T>
@@ -123,10 +176,10 @@ void segment_max_backward(const T* grad, const int32_t* argmax, const RowSegment
     }
 }
 
-template void segment_max(const float*, const RowSegments&, int64_t, float*, int32_t*, int);
-template void segment_max(const Bfloat16*, const RowSegments&, int64_t, Bfloat16*, int32_t*, int);
-template void segment_sum(const float*, const RowSegments&, int64_t, bool, float*, int);
-template void segment_sum(const Bfloat16*, const RowSegments&, int64_t, bool, Bfloat16*, int);
+template void segment_max(const float*, const RowSegments&, const int32_t*, int64_t, float*, int32_t*, int);
+template void segment_max(const Bfloat16*, const RowSegments&, const int32_t*, int64_t, Bfloat16*, int32_t*, int);
+template void segment_sum(const float*, const RowSegments&, const int32_t*, int64_t, bool, float*, int);
+template void segment_sum(const Bfloat16*, const RowSegments&, const int32_t*, int64_t, bool, Bfloat16*, int);
 template void segment_max_backward(const float*, const int32_t*, const RowSegments&, int64_t, float*, int);
 template void segment_max_backward(const Bfloat16*, const int32_t*, const RowSegments&, int64_t, Bfloat16*, int);
 

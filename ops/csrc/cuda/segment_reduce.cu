@@ -110,7 +110,7 @@ struct Sum {
 template <typename T>
 struct MaximumTables {
     T* out;
-    int32_t* argmax;
+    int32_t* argmax;  // or null
 
     template <int Width>
     __device__ void store(const Maximum (&found)[Width], int32_t, int32_t rows, int64_t at) const {
@@ -121,7 +121,7 @@ struct MaximumTables {
             top_row.values[i] = found[i].row < 0 ? rows : found[i].row;
         }
         store_pack(top, out + at);
-        store_pack(top_row, argmax + at);
+        if (argmax != nullptr) store_pack(top_row, argmax + at);
     }
 };
 

@@ -21,8 +21,8 @@ struct RowSegments {
 // O(N C + M C + M log N) work; the workspace holds five 32-bit numbers a row and one a segment.
 size_t segment_workspace(int64_t rows, int64_t segments);
 
-// features (N, C) -> out (M, C) and argmax (M, C), the lowest row that holds the maximum. An empty segment gives 0
-// and N.
+// features (N, C) -> out (M, C) and, unless null, argmax (M, C), the lowest row that holds the maximum. An empty segment
+// gives 0 and N.
 template <typename T>
 void segment_max(const T* features, const RowSegments& of, int64_t channels, T* out, int32_t* argmax, void* workspace,
                  Stream stream);

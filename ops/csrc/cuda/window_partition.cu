@@ -32,15 +32,23 @@ struct OrderSpace {
     }
 };
 
+struct AllOrders {
+    WindowOrder of[serpentine_orders];
+    uint64_t span;  // of a sample's keys in one of them
+
+    AllOrders(Axis x, Axis y)
+        : of{WindowOrder(0, x, y), WindowOrder(1, x, y), WindowOrder(2, x, y), WindowOrder(3, x, y)},
+          span(serpentine_span(x, y)) {}
+};
+
 // One thread a row; its four keys lie N apart, so neighbouring threads write side by side.
-__global__ void make_keys(Tokens tokens, Axis x, Axis y, uint64_t* keys, int32_t* rows) {
+__global__ void make_keys(Tokens tokens, AllOrders orders, uint64_t* keys, int32_t* rows) {
     const int64_t i = thread_number();
     if (i >= tokens.rows) return;
     const int32_t* cell = tokens.coords + 4 * i;
-    const uint64_t span = serpentine_span(x, y);
     for (int order = 0; order < serpentine_orders; ++order) {
         const auto piece = static_cast<uint64_t>(order * tokens.samples + cell[0]);
-        keys[order * tokens.rows + i] = piece * span + order_key(order, cell[3], x, cell[2], y);
+        keys[order * tokens.rows + i] = piece * orders.span + orders.of[order].key(cell[3], cell[2]);
         rows[order * tokens.rows + i] = static_cast<int32_t>(i);
     }
 }
@@ -80,7 +88,8 @@ size_t window_workspace(int64_t rows, int64_t samples, Axis x, Axis y) {
 void window_orders(const Tokens& tokens, Axis x, Axis y, int64_t* orders, void* workspace, Stream stream) {
     const OrderSpace space(workspace, tokens.rows, tokens.samples, x, y);
     const int64_t count = serpentine_orders * tokens.rows;
-    launch<make_keys>(blocks_for(tokens.rows), block_threads, 0, stream, tokens, x, y, space.keys, space.rows);
+    launch<make_keys>(blocks_for(tokens.rows), block_threads, 0, stream, tokens, AllOrders(x, y), space.keys,
+                      space.rows);
     sort_pairs(space.sort, space.sort_bytes, space.keys, space.sorted_keys, space.rows, space.sorted_rows, count, 0,
                space.key_bits, stream);
     launch<widen_rows>(blocks_for(count), block_threads, 0, stream, space.sorted_rows, count, orders);

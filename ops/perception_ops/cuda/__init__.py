@@ -6,6 +6,9 @@ on the host, where the kernels are emulated. None of them waits for the device b
 
 from .bev_scatter import bev_gather, bev_scatter
 from .group_attention import group_attention, group_attention_backward
+from .nms import circle_nms, rotated_nms
+from .points_in_boxes import points_in_boxes
+from .rotated_iou import rotated_iou_bev, rotated_iou_bev_aligned
 from .segment_reduce import segment_max, segment_max_backward, segment_sum
 from .voxelize import voxelize
 from .window_partition import window_partition
@@ -13,8 +16,13 @@ from .window_partition import window_partition
 __all__ = [
     "bev_gather",
     "bev_scatter",
+    "circle_nms",
     "group_attention",
     "group_attention_backward",
+    "points_in_boxes",
+    "rotated_iou_bev",
+    "rotated_iou_bev_aligned",
+    "rotated_nms",
     "segment_max",
     "segment_max_backward",
     "segment_sum",

@@ -13,16 +13,17 @@ from ..segment_sum import segment_sum_reference
 
 
 def segment_max(
-    kernels: ModuleType, stream: int, features: Tensor, index: Tensor, num_segments: int
+    kernels: ModuleType, stream: int, features: Tensor, index: Tensor, num_segments: int, with_argmax: bool = True
 ) -> tuple[Tensor, Tensor]:
     """`segment_max_reference` by sorting the rows once."""
     if not _is_taken(features, num_segments):
-        return segment_max_reference(features, index, num_segments)
+        return segment_max_reference(features, index, num_segments, with_argmax)
     check_rows(index, num_segments)
     out = features.new_empty(num_segments, features.shape[1])
-    argmax = index.new_empty(out.shape, dtype=torch.int32)
+    argmax = index.new_empty(num_segments if with_argmax else 0, features.shape[1], dtype=torch.int32)
     space = workspace(kernels.segment_workspace(index.shape[0], num_segments), index.device)
-    kernels.segment_max(features.detach().contiguous(), index.contiguous(), out, argmax, space, stream)
+    rows, wanted = features.detach().contiguous(), argmax if with_argmax else None
+    kernels.segment_max(rows, index.contiguous(), out, wanted, space, stream)
     return out, argmax
 
 

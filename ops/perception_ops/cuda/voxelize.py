@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -19,17 +18,17 @@ def voxelize(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`voxelize_reference` with one sort; waits for the device to learn the number of cells, as the reference does."""
     xyz, batch = xyz.detach().contiguous(), batch.contiguous()
-    samples = check_points(xyz, batch)
-    if samples * math.prod(grid) >= 2**63 or len(xyz) >= 2**31:
+    samples = check_points(xyz, batch, grid)
+    if len(xyz) >= 2**31:
         return voxelize_reference(xyz, batch, voxel_size, point_range, grid)
     coords = batch.new_empty(len(batch), 4, dtype=torch.int32)             # as many cells as points at most
-    inverse, counts, num_cells = torch.empty_like(batch), torch.empty_like(batch), batch.new_empty(1)
+    inverse, counts, found = torch.empty_like(batch), torch.empty_like(batch), batch.new_empty(1)
     space = workspace(kernels.voxelize_workspace(len(batch), samples, tuple(grid)), batch.device)
     kernels.voxelize(
-        xyz, batch, samples, tuple(point_range[:3]), tuple(voxel_size), tuple(grid), coords, inverse, counts, num_cells,
+        xyz, batch, samples, tuple(point_range[:3]), tuple(voxel_size), tuple(grid), coords, inverse, counts, found,
         space, stream,
     )
-    cells = int(num_cells)
+    cells = int(found)
     return coords[:cells].clone(), inverse, counts[:cells].clone()         # clones let go of the rest of the memory
 
 

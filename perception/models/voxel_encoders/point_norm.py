@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 
 class PointBatchNorm(nn.BatchNorm1d):
@@ -29,8 +30,14 @@ class PointLayer(nn.Module):
     def __init__(self, in_channels: int, channels: int, *, eps: float = 1e-3, momentum: float = 0.01) -> None:
         super().__init__()
         self.linear = nn.Linear(in_channels, channels, bias=False)
-        self.norm = PointBatchNorm(channels, eps=eps, momentum=momentum)
+        self.norm: nn.Module = PointBatchNorm(channels, eps=eps, momentum=momentum)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(N, C_in) -> (N, C_out)."""
         return self.norm(self.linear(rows)).relu()
+
+    def fold_batch_norm(self) -> None:
+        """Give the normalisation's scale and shift to the linear layer; for evaluation only."""
+        if isinstance(self.norm, PointBatchNorm):
+            self.linear = fuse_linear_bn_eval(self.linear, self.norm)
+            self.norm = nn.Identity()

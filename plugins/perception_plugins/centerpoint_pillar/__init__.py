@@ -1,20 +1,26 @@
-"""CenterPoint over dense pillars: the key map of the released checkpoints and configs over the shared parts."""
+"""CenterPoint over dense pillars or sparse voxels: key map, configs over the shared parts, and the sparse encoder."""
 
 from perception.registry import PluginInfo
 
 from .official import config_options, load_official
+from .sparse_encoder import SparseEncoder
 
 PLUGIN = PluginInfo(
     name="centerpoint_pillar",
     title="Center-based 3D Object Detection and Tracking",
     year=2021,
-    roles=(),
+    roles=("lidar_backbone",),
     official="open-mmlab/mmdetection3d",
     checkpoints={
         "centerpoint_02pillar_second_secfpn_circlenms_4x8_cyclic_20e_nus_20220811_031844":
             "configs/centerpoint_pillar/centerpoint_pillar02_nuscenes_circle.py",
+        "centerpoint_01voxel_second_secfpn_circlenms_4x8_cyclic_20e_nus_20220810_030004":
+            "configs/centerpoint_pillar/centerpoint_voxel01_nuscenes_circle.py",
+        "centerpoint_0075voxel_second_secfpn_circlenms_4x8_cyclic_20e_nus_20220810_011659":
+            "configs/centerpoint_pillar/centerpoint_voxel_nuscenes_circle.py",
     },
-    parity="head, targets, losses, decoding and pillar encoder equal the library's to 1e-5",
+    parity="head, targets, losses, decoding and pillar encoder equal the library's to 1e-5; the sparse encoder equals "
+    "dense convolution",
 )
 
-__all__ = ["PLUGIN", "config_options", "load_official"]
+__all__ = ["PLUGIN", "SparseEncoder", "config_options", "load_official"]

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.registry import MODELS
+from perception_ops import group_attention
+
+
+class TokenGroups(NamedTuple):
+    """N tokens cut into groups of equal size; P slots, a multiple of the size.
+
+    Args:
+        slots: (P,) int64 token of each slot; a token may fill several.
+        back: (N,) int64 slot that gives a token's result.
+        valid: (P,) bool, False in slots that only fill a group up and must not be looked at; None if all may.
+        size: slots of a group.
+    """
+
+    slots: Tensor
+    back: Tensor
+    valid: Tensor | None
+    size: int
 
 
 @MODELS.register_module(role="token_mixer")
@@ -37,31 +56,23 @@ class GroupAttention(nn.Module):
             position: (G, S, C) position code.
             mask: (G, S) bool, False where a slot is filled up and must not be looked at.
         """
-        G, S, C = tokens.shape
-        heads, D = self.num_heads, C // self.num_heads
+        G, S, _ = tokens.shape
+        slots = torch.arange(G * S, device=tokens.device)
+        groups = TokenGroups(slots, slots, None if mask is None else mask.flatten(), S)
+        rows = None if position is None else position.flatten(0, 1)
+        return self.mix_tokens(tokens.flatten(0, 1), rows, groups).unflatten(0, (G, S))
+
+    def mix_tokens(self, tokens: Tensor, position: Tensor | None, groups: TokenGroups) -> Tensor:
+        """The same in token order, without gathering groups: (N, C), position code (N, C) -> (N, C)."""
+        C = tokens.shape[1]
         placed = tokens if position is None else tokens + position
         weight_qk, weight_v = self.qkv.weight.split((2 * C, C))
         bias_qk, bias_v = self.qkv.bias.split((2 * C, C))
-        q, k = F.linear(placed, weight_qk, bias_qk).view(G, S, 2, heads, D).permute(2, 0, 3, 1, 4)
-        v = F.linear(tokens, weight_v, bias_v).view(G, S, heads, D).transpose(1, 2)   # (G, heads, S, D)
-        mixed = attend(q, k, v, mask)                                                    # (G, heads, S, D)
-        return self.proj(mixed.transpose(1, 2).reshape(G, S, C))
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Exact attention within each group: q, k, v (G, heads, S, D) and mask (G, S) bool -> (G, heads, S, D).
-
-    On a CPU the product is written out: torch's fused kernel is slower on groups this small (its gradient by half in
-    float32, 20 times in bfloat16). The softmax sums up in float32 either way.
-    """
-    keys = None if mask is None else mask[:, None, None, :]                              # (G, 1, 1, S)
-    if q.device.type == "cpu":
-        logits = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)                           # (G, heads, S, S)
-        if keys is not None:
-            logits = logits.masked_fill_(~keys, -torch.inf)
-        return logits.softmax(dim=-1) @ v
-    S = k.shape[2]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=None if keys is None else keys.expand(-1, 1, S, S))
+        qk, v = F.linear(placed, weight_qk, bias_qk), F.linear(tokens, weight_v, bias_v)     # (N, 2C), (N, C)
+        mixed = group_attention(
+            qk, v, groups.slots, groups.back, groups.valid, group_size=groups.size, num_heads=self.num_heads
+        )
+        return self.proj(mixed)
 
 
 class FeedForward(nn.Module):
@@ -82,8 +93,3 @@ class FeedForward(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
         return self.fc2(F.gelu(self.fc1(tokens)))
-
-
-def as_groups(tokens: Tensor, slots: Tensor, group_size: int) -> Tensor:
-    """Rows (N, C) gathered by ``slots`` (P,) into (P / group_size, group_size, C)."""
-    return torch.index_select(tokens, 0, slots).unflatten(0, (-1, group_size))

@@ -6,34 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from perception.precision import computes_in_bfloat16
 from perception.registry import MODELS
-from perception_ops import bev_scatter, window_partition
+from perception_ops import GroupLayerWeights, bev_scatter, group_layer, serves_group_layer, window_partition
 
-from .attention import FeedForward, as_groups
+from .attention import FeedForward, GroupAttention, TokenGroups
 from .position_code import position_code
 
 ORDERS = ("x", "x_shift", "y", "y_shift")            # how the tokens of the four layers of a block are sorted
-
-
-class GroupedOrder(NamedTuple):
-    """Tokens in one sorting order, cut into groups; P is a multiple of the group size.
-
-    Args:
-        slots: (P,) int64 token of each slot.
-        back: (N,) int64 slot of each token.
-        position: (G, S, C) position code of the slots.
-        mask: (G, S) bool, False in filled-up slots of samples smaller than a group; None if there is surely none.
-    """
-
-    slots: Tensor
-    back: Tensor
-    position: Tensor
-    mask: Tensor | None
 
 
 class FlatFormerLayer(nn.Module):
@@ -41,38 +26,52 @@ class FlatFormerLayer(nn.Module):
 
     Args:
         channels: token width C.
-        mixer: config of the mixer, which is called with (tokens, position, mask).
-        group_size: tokens of a group.
+        mixer: config of the mixer. It is called with tokens, position code (G, S, C each) and mask (G, S) of groups
+            that have been gathered, unless it offers ``mix_tokens`` as `GroupAttention` does.
         ffn_ratio: hidden width of the feed-forward part over C.
     """
 
-    def __init__(self, channels: int, mixer: Mapping[str, Any], group_size: int, *, ffn_ratio: int = 2) -> None:
+    def __init__(self, channels: int, mixer: Mapping[str, Any], *, ffn_ratio: int = 2) -> None:
         super().__init__()
-        self.group_size = group_size
         self.mixer = MODELS.build({"channels": channels, **mixer})
         self.norm1 = nn.LayerNorm(channels)
         self.ffn = FeedForward(channels, ffn_ratio * channels)
         self.norm2 = nn.LayerNorm(channels)
 
-    def forward(self, tokens: Tensor, order: GroupedOrder) -> Tensor:
-        """(N, C) -> (N, C)."""
-        groups = as_groups(tokens, order.slots, self.group_size)                         # (G, S, C)
-        mixed = self.mixer(groups, order.position, order.mask).flatten(0, 1)             # (P, C)
-        tokens = self.norm1(tokens + mixed.index_select(0, order.back))
+    def forward(self, tokens: Tensor, position: Tensor, groups: TokenGroups) -> Tensor:
+        """(N, C), position code (N, C) -> (N, C)."""
+        if isinstance(self.mixer, GroupAttention) and serves_group_layer(tokens, self.ffn.fc1.out_features):
+            return group_layer(
+                tokens, position, groups.slots, groups.back, groups.valid, self._weights(self.mixer),
+                group_size=groups.size, num_heads=self.mixer.num_heads, eps=self.norm1.eps,
+            )
+        mix = getattr(self.mixer, "mix_tokens", self._mix_gathered)
+        tokens = self.norm1(tokens + mix(tokens, position, groups))
         return self.norm2(tokens + self.ffn(tokens))
+
+    def _weights(self, mixer: GroupAttention) -> GroupLayerWeights:
+        parts = (mixer.qkv, mixer.proj, self.norm1, self.ffn.fc1, self.ffn.fc2, self.norm2)
+        return GroupLayerWeights(*(parameter for part in parts for parameter in (part.weight, part.bias)))
+
+    def _mix_gathered(self, tokens: Tensor, position: Tensor, groups: TokenGroups) -> Tensor:
+        gathered, code = (
+            torch.index_select(rows, 0, groups.slots).unflatten(0, (-1, groups.size)) for rows in (tokens, position)
+        )                                                                                # (G, S, C) each
+        mask = None if groups.valid is None else groups.valid.view(-1, groups.size)
+        return self.mixer(gathered, code, mask).flatten(0, 1).index_select(0, groups.back)
 
 
 class FlatFormerBlock(nn.Module):
     """Four layers, one for each of `ORDERS`; arguments as for `FlatFormerLayer`."""
 
-    def __init__(self, channels: int, mixer: Mapping[str, Any], group_size: int, *, ffn_ratio: int = 2) -> None:
+    def __init__(self, channels: int, mixer: Mapping[str, Any], *, ffn_ratio: int = 2) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(FlatFormerLayer(channels, mixer, group_size, ffn_ratio=ffn_ratio) for _ in ORDERS)
+        self.layers = nn.ModuleList(FlatFormerLayer(channels, mixer, ffn_ratio=ffn_ratio) for _ in ORDERS)
 
-    def forward(self, tokens: Tensor, orders: Sequence[GroupedOrder]) -> Tensor:
-        """(N, C) -> (N, C)."""
-        for layer, order in zip(self.layers, orders, strict=True):
-            tokens = layer(tokens, order)
+    def forward(self, tokens: Tensor, position: Tensor, orders: Sequence[TokenGroups]) -> Tensor:
+        """(N, C), position code (N, C) -> (N, C)."""
+        for layer, groups in zip(self.layers, orders, strict=True):
+            tokens = layer(tokens, position, groups)
         return tokens
 
 
@@ -116,9 +115,10 @@ class FlatFormer(nn.Module):
         self.grid, self.window = (int(grid[0]), int(grid[1])), (int(window[0]), int(window[1]))
         self.group_size, self.temperature = group_size, temperature
         self.normalize_position = normalize_position
+        self._lacks_bfloat16 = not computes_in_bfloat16("cpu")
         mixer = {"type": "GroupAttention", "num_heads": num_heads} if mixer is None else mixer
         self.blocks = nn.ModuleList(
-            FlatFormerBlock(channels, mixer, group_size, ffn_ratio=ffn_ratio) for _ in range(num_blocks)
+            FlatFormerBlock(channels, mixer, ffn_ratio=ffn_ratio) for _ in range(num_blocks)
         )
 
     def forward(self, features: Tensor, coords: Tensor, batch_size: int) -> Tensor:
@@ -126,25 +126,29 @@ class FlatFormer(nn.Module):
         return bev_scatter(self.encode(features, coords, batch_size), coords, batch_size, self.grid[1], self.grid[0])
 
     def encode(self, features: Tensor, coords: Tensor, batch_size: int) -> Tensor:
-        """(N, C) pillars -> (N, C) tokens in the same order."""
-        orders = self.grouped_orders(coords, batch_size)
+        """(N, C) pillars -> (N, C) tokens in the same order; float32 under bfloat16 autocast on a CPU that lacks it."""
+        device = features.device.type
+        if self._lacks_bfloat16 and device == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):  # emulated, it takes ten times as long
+                return self.encode(features.float(), coords, batch_size)
+        position, orders = self.position(coords), self.orders(coords, batch_size)
         for block in self.blocks:
-            features = block(features, orders)
+            features = block(features, position, orders)
         return features
 
-    def grouped_orders(self, coords: Tensor, batch_size: int) -> list[GroupedOrder]:
-        """The four sorting orders of `ORDERS`, which all blocks share."""
-        size = self.group_size
-        code = position_code(
-            coords, self.channels, temperature=self.temperature, grid=self.grid if self.normalize_position else None
-        )                                                                                # (N, C)
-        partition = window_partition(coords, batch_size, self.grid, self.window, size)
-        mask = _mask_if_needed(partition.valid.view(-1, size))
+    def position(self, coords: Tensor) -> Tensor:
+        """Position code of the tokens, (N, C)."""
+        grid = self.grid if self.normalize_position else None
+        return position_code(coords, self.channels, temperature=self.temperature, grid=grid)
+
+    def orders(self, coords: Tensor, batch_size: int) -> list[TokenGroups]:
+        """The groups in the four orders of `ORDERS`, which all blocks share."""
+        partition = window_partition(coords, batch_size, self.grid, self.window, self.group_size)
+        valid = _mask_if_needed(partition.valid)
         orders = []
         for order in partition.orders:                                                   # (N,) token by rank
-            slots = order[partition.flat2win]                                            # (P,) token by slot
             back = torch.empty_like(order).scatter_(0, order, partition.win2flat)        # (N,) slot by token
-            orders.append(GroupedOrder(slots, back, as_groups(code, slots, size), mask))
+            orders.append(TokenGroups(order[partition.flat2win], back, valid, self.group_size))
         return orders
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -32,6 +33,14 @@ def build() -> Path:
     if importlib.util.find_spec("nanobind") is None:
         raise UnavailableError("the emulated kernels need nanobind")
     folder = ROOT / "build" / "emulation"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:                              # tests may run in several processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _build_in(folder, cmake)
+    return folder
+
+
+def _build_in(folder: Path, cmake: str) -> None:
     _run(
         cmake, "-S", str(ROOT / "ops"), "-B", str(folder), f"-DPython_EXECUTABLE={sys.executable}",
         "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1", "-DPERCEPTION_EMULATION=ON",
@@ -39,7 +48,6 @@ def build() -> Path:
         f"-DPERCEPTION_PROBES={Path(__file__).parent / 'probes.cpp'}",
     )
     _run(cmake, "--build", str(folder), "--parallel", str(os.cpu_count() or 1))
-    return folder
 
 
 def load(name: str, folder: Path) -> ModuleType:

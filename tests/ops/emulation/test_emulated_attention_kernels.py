@@ -159,7 +159,7 @@ def test_a_token_whose_output_would_come_from_a_foreign_slot_ends_the_launch(emu
     _, qk, v, slots, back, *_ = inputs(1, 4, 0, 1, 8, dtype)
     back[0] = back[1]
     with pytest.raises(RuntimeError, match=r"attention_.*device_check"):
-        cuda.group_attention(emulated, DEFAULT_STREAM, qk, v, slots, back, None, 4, 1)
+        emulated.group_attention(qk, v, slots, back, None, 4, 1, torch.empty_like(v), DEFAULT_STREAM)
 
 
 def test_a_workspace_that_is_too_small_is_refused(emulated):

@@ -1,0 +1,204 @@
+"""What each op is given when it is timed, and what it is compared with."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from perception_ops import (
+    GroupLayerWeights,
+    bev_scatter,
+    circle_nms,
+    group_attention,
+    group_layer,
+    points_in_boxes,
+    rotated_iou_bev,
+    rotated_iou_bev_aligned,
+    rotated_nms,
+    segment_reduce,
+    voxelize,
+    window_partition,
+)
+from perception_ops.bev_scatter import bev_gather_reference, bev_scatter_reference
+from perception_ops.circle_nms import circle_nms_reference
+from perception_ops.group_attention import group_attention_backward_reference, group_attention_reference
+from perception_ops.group_layer import group_layer_reference
+from perception_ops.points_in_boxes import points_in_boxes_reference
+from perception_ops.rotated_iou import rotated_iou_bev_aligned_reference, rotated_iou_bev_reference
+from perception_ops.rotated_nms import rotated_nms_reference
+from perception_ops.segment_max import segment_max_backward_reference, segment_max_reference
+from perception_ops.segment_sum import segment_sum_reference
+from perception_ops.voxelize import voxelize_reference
+from perception_ops.window_partition import window_partition_reference
+
+from .clouds import street_boxes, street_pillars, street_points
+from .op_case import Case, TimedOp
+from .op_inputs import (
+    BEV_GRID,
+    CHANNELS,
+    GRID,
+    GROUP_SIZE,
+    HEADS,
+    WINDOW,
+    bev_boxes,
+    cloud,
+    groups,
+    pillars,
+    random_features,
+    segments,
+)
+
+POINTS, TOKENS, BOXES = (1_000, 10_000, 100_000, 1_000_000), (1_000, 10_000, 60_000), (100, 1_000, 10_000)
+
+
+def _voxelize(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = cloud(size, device)
+    return Case(partial(voxelize, *arguments), partial(voxelize_reference, *arguments))
+
+
+def _voxelize_or_unique(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    """torch.unique gets the packed cells, without the work of making them."""
+    arguments = cloud(size, device)
+    coords, inverse, _ = voxelize(*arguments)
+    keys = (coords[:, 2].long() * GRID[0] + coords[:, 3])[inverse]                       # (N,)
+    return Case(
+        partial(voxelize, *arguments), partial(torch.unique, keys, sorted=True, return_inverse=True, return_counts=True)
+    )
+
+
+def _window_partition(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    coords, samples = street_pillars(size, BEV_GRID)
+    arguments = (coords.to(device), samples, BEV_GRID, WINDOW, GROUP_SIZE)
+    return Case(partial(window_partition, *arguments), partial(window_partition_reference, *arguments))
+
+
+def _segment_max(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = segments(size, dtype, device)
+    return Case(partial(torch.ops.perception.segment_max, *arguments), partial(segment_max_reference, *arguments))
+
+
+def _segment_max_or_amax(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    """torch's scatter gives the maxima alone, without the rows that a gradient needs."""
+    features, index, M = segments(size, dtype, device)
+    rows, empty = index[:, None].expand_as(features), features.new_zeros(M, CHANNELS)
+    return Case(
+        partial(segment_reduce, features, index, M, "max"),
+        partial(torch.scatter_reduce, empty, 0, rows, features, "amax", include_self=False),
+    )
+
+
+def _segment_max_backward(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    features, index, M = segments(size, dtype, device)
+    argmax = torch.ops.perception.segment_max(features, index, M)[1]                     # (M, C)
+    arguments = (random_features(M, CHANNELS, dtype, device), argmax, index)
+    return Case(
+        partial(torch.ops.perception.segment_max_backward, *arguments),
+        partial(segment_max_backward_reference, *arguments),
+    )
+
+
+def _segment_mean(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = segments(size, dtype, device)
+    return Case(partial(segment_reduce, *arguments, "mean"), partial(segment_sum_reference, *arguments, True))
+
+
+def _bev_scatter(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = pillars(size, dtype, device)
+    return Case(partial(bev_scatter, *arguments), partial(bev_scatter_reference, *arguments, False))
+
+
+def _bev_gather(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    features, coords, *sizes = pillars(size, dtype, device)
+    canvas = bev_scatter(features, coords, *sizes)
+    return Case(
+        partial(torch.ops.perception.bev_gather, canvas, coords), partial(bev_gather_reference, canvas, coords),
+        unread_bytes=canvas.nbytes - features.nbytes,
+    )
+
+
+def _group_attention(size: int, dtype: torch.dtype, device: torch.device, group_size: int) -> Case:
+    arguments = groups(size, dtype, device, group_size)
+    return Case(
+        partial(group_attention, *arguments, group_size=group_size, num_heads=HEADS),
+        partial(group_attention_reference, *arguments, group_size, HEADS),
+    )
+
+
+def _group_attention_backward(size: int, dtype: torch.dtype, device: torch.device, group_size: int) -> Case:
+    tensors = groups(size, dtype, device, group_size)
+    arguments = (random_features(size, CHANNELS, dtype, device), *tensors, group_size, HEADS)
+    return Case(
+        partial(torch.ops.perception.group_attention_backward, *arguments),
+        partial(group_attention_backward_reference, *arguments),
+        reference_bytes=4 * 4 * len(tensors[2]) * group_size * HEADS,      # four float32 squares of each group
+    )
+
+
+def _group_layer(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    _, tokens, slots, back, valid = groups(size, torch.float32, device, GROUP_SIZE)
+    position = random_features(size, CHANNELS, torch.float32, device)
+    C, H = CHANNELS, 2 * CHANNELS
+    shapes = ((3 * C, C), (3 * C, 1), (C, C), (C, 1), (C, 1), (C, 1), (H, C), (H, 1), (C, H), (C, 1), (C, 1), (C, 1))
+    scaled = (random_features(*shape, torch.float32, device) / shape[1] ** 0.5 for shape in shapes)
+    weights = GroupLayerWeights(*(weight.squeeze(1) if weight.shape[1] == 1 else weight for weight in scaled))
+    arguments = (tokens, position, slots, back, valid, weights)
+    return Case(
+        partial(group_layer, *arguments, group_size=GROUP_SIZE, num_heads=HEADS),
+        partial(group_layer_reference, *arguments, GROUP_SIZE, HEADS, 1e-5),
+    )
+
+
+def _points_in_boxes(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = (street_points(size, 3).to(device), street_boxes(200)[:, :7].contiguous().to(device))
+    return Case(partial(points_in_boxes, *arguments), partial(points_in_boxes_reference, *arguments))
+
+
+def _rotated_iou_bev(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = (bev_boxes(size, device), bev_boxes(size, device, seed=1))
+    return Case(partial(rotated_iou_bev, *arguments), partial(rotated_iou_bev_reference, *arguments))
+
+
+def _rotated_iou_bev_aligned(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    boxes = bev_boxes(size, device)
+    arguments = (boxes, boxes + 0.3)               # each with a near one
+    return Case(partial(rotated_iou_bev_aligned, *arguments), partial(rotated_iou_bev_aligned_reference, *arguments))
+
+
+def _rotated_nms(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = (bev_boxes(size, device), torch.linspace(1, 0, size, device=device), 0.2)
+    return Case(partial(rotated_nms, *arguments), partial(rotated_nms_reference, *arguments))
+
+
+def _circle_nms(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    centers = bev_boxes(size, device)[:, :2].contiguous()
+    arguments = (centers, torch.linspace(1, 0, size, device=device), 4.0)
+    return Case(partial(circle_nms, *arguments), partial(circle_nms_reference, *arguments))
+
+
+OPS: dict[str, TimedOp] = {
+    "voxelize": TimedOp(_voxelize, POINTS, "voxelize"),
+    "voxelize/unique": TimedOp(_voxelize_or_unique, POINTS, "voxelize", is_reference_alike=False),
+    "window_partition": TimedOp(_window_partition, POINTS, "window_partition"),
+    "segment_max": TimedOp(_segment_max, POINTS, "segment_max", takes_dtype=True),
+    "segment_max/amax": TimedOp(
+        _segment_max_or_amax, POINTS, "segment_max", takes_dtype=True, is_reference_alike=False
+    ),
+    "segment_max_backward": TimedOp(_segment_max_backward, POINTS, "segment_max_backward", takes_dtype=True),
+    "segment_mean": TimedOp(_segment_mean, POINTS, "segment_sum", takes_dtype=True),
+    "bev_scatter": TimedOp(_bev_scatter, POINTS, "bev_scatter", takes_dtype=True),
+    "bev_gather": TimedOp(_bev_gather, POINTS, "bev_gather", takes_dtype=True),
+    **{
+        f"group_attention{suffix}/{group_size}": TimedOp(
+            partial(build, group_size=group_size), (*TOKENS, 100_000), f"group_attention{suffix}", takes_dtype=True
+        )
+        for suffix, build in (("", _group_attention), ("_backward", _group_attention_backward))
+        for group_size in (69, GROUP_SIZE)
+    },
+    "group_layer": TimedOp(_group_layer, (*TOKENS, 100_000), "group_layer"),
+    "points_in_boxes": TimedOp(_points_in_boxes, POINTS, "points_in_boxes"),
+    "rotated_iou_bev": TimedOp(_rotated_iou_bev, BOXES, "rotated_iou_bev", growth=2),
+    "rotated_iou_bev_aligned": TimedOp(_rotated_iou_bev_aligned, POINTS, "rotated_iou_bev_aligned"),
+    "rotated_nms": TimedOp(_rotated_nms, BOXES, "rotated_nms", growth=2),
+    "circle_nms": TimedOp(_circle_nms, BOXES, "circle_nms", growth=2),
+}

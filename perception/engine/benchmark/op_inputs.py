@@ -1,0 +1,56 @@
+"""Seeded inputs of the ops, of the sizes that a frame has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from perception_ops import voxelize, window_partition
+
+from .clouds import street_boxes, street_pillars, street_points
+
+RANGE, VOXEL, GRID = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0), (0.32, 0.32, 8.0), (320, 320, 1)
+BEV_GRID, WINDOW = (468, 468), (13, 13)            # FlatFormer's on Waymo
+CHANNELS, HEADS, GROUP_SIZE = 128, 8, 144
+
+
+def cloud(size: int, device: torch.device) -> tuple:
+    """What voxelize takes: points of one sample and a grid of pillars."""
+    xyz = street_points(size, 3).to(device)
+    return xyz, torch.zeros(size, dtype=torch.int64, device=device), VOXEL, RANGE, GRID
+
+
+def segments(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, int]:
+    """Features of points, the pillar of each point, and the number of pillars."""
+    coords, inverse, _ = voxelize(*cloud(size, device))
+    return random_features(size, CHANNELS, dtype, device), inverse, len(coords)
+
+
+def pillars(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, int, int, int]:
+    """What bev_scatter takes: features of pillars, their cells, samples, rows and columns."""
+    coords, samples = street_pillars(size, BEV_GRID)
+    return random_features(size, CHANNELS, dtype, device), coords.to(device), samples, BEV_GRID[1], BEV_GRID[0]
+
+
+def groups(
+    size: int, dtype: torch.dtype, device: torch.device, group_size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+    """qk, v, slots, back and valid of tokens sorted along x."""
+    coords, samples = street_pillars(size, BEV_GRID)
+    partition = window_partition(coords.to(device), samples, BEV_GRID, WINDOW, group_size)
+    order = partition.orders[0]
+    back = torch.empty_like(order).scatter_(0, order, partition.win2flat)
+    valid = None if bool(partition.valid.all()) else partition.valid
+    qkv = random_features(size, 3 * CHANNELS, dtype, device)
+    qk, v = qkv[:, : 2 * CHANNELS].contiguous(), qkv[:, 2 * CHANNELS :].contiguous()
+    return qk, v, order[partition.flat2win], back, valid
+
+
+def bev_boxes(size: int, device: torch.device, seed: int = 0) -> Tensor:
+    """(size, 5) x, y, length, width, yaw."""
+    return street_boxes(size, seed)[:, [0, 1, 3, 4, 6]].contiguous().to(device)
+
+
+def random_features(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(rows, columns), normally distributed."""
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(0)).to(device, dtype)

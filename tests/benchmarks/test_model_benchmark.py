@@ -1,0 +1,35 @@
+"""The stages of two small detectors, side by side."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from perception.engine.benchmark.detectors import TimedDetector, street_detector
+from perception.engine.benchmark.model import inference_stages
+from perception.engine.benchmark.setting import Setting
+from perception.engine.config import load_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SETTING = Setting(torch.float32, torch.device("cpu"), gbps=1.0, gflops=1.0)
+STAGES = ("voxel encoder", "LiDAR backbone", "BEV backbone and neck", "head", "decode", "whole prediction")
+
+
+@cache
+def detector(config: str) -> TimedDetector:
+    return street_detector(load_config(CONFIGS / config), SETTING.device, points=20_000)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "config", ["flatformer/flatformer_synthetic.py", "centerpoint_pillar/centerpoint_pillar_synthetic.py"]
+)
+def test_a_stage(config: str, stage: str, benchmark: Any):
+    stages = inference_stages(detector(config), SETTING)
+    assert tuple(stages) == STAGES
+    benchmark.group = stage
+    assert len(benchmark(stages[stage]))
