@@ -50,7 +50,8 @@ void group_attention_backward(const T* grad, const T* qk, const T* v, const Grou
     const BackwardSpace space(workspace, of.groups * of.size, of.tokens, heads);
     space.copies.number(of, stream);
     const AttentionInput<T> in{qk, v, of, heads};
-    const AttentionGradient<T> to{grad, grad_qk, grad_v, space.statistics, space.copies.numbers(), space.copies.shares()};
+    const AttentionGradient<T> to{grad, grad_qk, grad_v, space.statistics, space.copies.numbers(),
+                                  space.copies.shares()};
     if constexpr (!std::is_same_v<T, float>) {
         if (fits_tensor_cores<T>(heads)) attend_backward_with_mma(in, to, stream);
     }

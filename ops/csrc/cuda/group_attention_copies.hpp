@@ -8,8 +8,8 @@
 
 namespace perception::cuda {
 
-// Copies are numbered in slot order. Their count is known without a look at the indices: every token has one slot that is
-// none.
+// Copies are numbered in slot order. Their count is known without a look at the indices: every token has one slot that
+// is none.
 class AttentionCopies {
 public:
     AttentionCopies(Workspace& space, int64_t slots, int64_t tokens, int64_t channels);
@@ -17,8 +17,8 @@ public:
     // Fills numbers().
     void number(const Groups& of, Stream stream) const;
 
-    // Adds the shares of all copies to their tokens' gradients (N, 2C) and (N, C), rounded once for each token. Shares of
-    // one token are summed up in slot order: the copies are sorted by token (stable), so that no float is added
+    // Adds the shares of all copies to their tokens' gradients (N, 2C) and (N, C), rounded once for each token. Shares
+    // of one token are summed up in slot order: the copies are sorted by token (stable), so that no float is added
     // atomically. O(copies C) work.
     template <typename T>
     void add(const Groups& of, T* grad_qk, T* grad_v, Stream stream) const;

@@ -1,5 +1,5 @@
-// Attention on tensor cores. A warp owns 16 queries of a head in registers; keys and values come from shared memory, 16 at
-// a time. Logits and weights never leave the registers.
+// Attention on tensor cores. A warp owns 16 queries of a head in registers; keys and values come from shared memory, 16
+// at a time. Logits and weights never leave the registers.
 #include "group_attention_mma.hpp"
 
 #include "common/bfloat16.hpp"
@@ -15,8 +15,8 @@ namespace {
 template <int Steps>
 constexpr int key_tiles = Steps <= 4 ? 4 : 3;
 
-// Logits (16, 16 Keys) -> weights, after the sums over earlier keys have been brought to the same offset. Bit j of `tiles`
-// says whether there are any in tile j.
+// Logits (16, 16 Keys) -> weights, after the sums over earlier keys have been brought to the same offset. Bit j of
+// `tiles` says whether there are any in tile j.
 template <int Keys, int Sums>
 __device__ void weigh(float (&logits)[Keys][2][4], uint32_t tiles, float scale, OnlineSoftmax (&softmax)[2],
                       float (&mixed)[Sums][4]) {
@@ -71,8 +71,8 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
         if (first == 0) {
             gather_rows<Steps>(query_rows<8>(in.qk, in.heads, place.head), shared.own_tokens, cut.rows, shared.own[0]);
         }
-        gather_rows<Steps>(key_rows<8>(in.qk, in.heads, place.head), shared.other_tokens, cut.chunk, shared.others[0]);
-        gather_rows<Steps>(value_rows<8>(in.v, in.heads, place.head), shared.other_tokens, cut.chunk, shared.others[1]);
+        gather_rows<Steps>(key_rows<8>(in.qk, in.heads, place.head), value_rows<8>(in.v, in.heads, place.head),
+                           shared.other_tokens, cut.chunk, shared.others);
         await_rows();
         if (first == 0) queries.take(own);
         const bool is_asking = present_rows(shared.own_tokens + first_own) != 0;
@@ -110,8 +110,8 @@ void attend_with_mma(const AttentionInput<T>& in, T* out, Stream stream) {
     with_steps(in.heads.width, [&](auto steps) {
         using Shared = SharedTables<T, steps, 1>;
         const AttentionCut cut = Shared::cut(in.of.size);
-        launch<attention_mma<T, steps>>(cut.grid(in.of, in.heads), dim3(2 * cut.rows), Shared::bytes(cut), stream, in, cut,
-                                 out);
+        const dim3 grid = cut.grid(in.of, in.heads), block(2 * cut.rows);
+        launch<attention_mma<T, steps>>(grid, block, Shared::bytes(cut), stream, in, cut, out);
     });
 }
 

@@ -1,5 +1,5 @@
-// Gradients of attention on tensor cores, in two kernels: a warp owns 16 queries and passes over the keys, then a warp owns
-// 16 keys and passes over the queries. Logits, weights and their gradients never leave the registers.
+// Gradients of attention on tensor cores, in two kernels: a warp owns 16 queries and passes over the keys, then a warp
+// owns 16 keys and passes over the queries. Logits, weights and their gradients never leave the registers.
 #include "common/bfloat16.hpp"
 #include "common/float16.hpp"
 #include "device.hpp"
@@ -50,6 +50,9 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
     const int size = static_cast<int>(in.of.size), first_own = warp_of_block() * tile;
     const int32_t* own_tokens = shared.own_tokens + first_own;
     T* own = shared.own[0] + first_own * step;
+    const auto q_rows = query_rows<8>(in.qk, in.heads, place.head), k_rows = key_rows<8>(in.qk, in.heads, place.head);
+    const auto v_rows = value_rows<8>(in.v, in.heads, place.head);
+    const auto grad_rows = value_rows<8>(to.grad, in.heads, place.head);
     const float scale = logit_scale_in_log2(in.heads);
     check_back(in.of);
     name_rows<Side::queries>(in.of, place.group, place.first, cut.rows, shared.own_tokens);
@@ -65,15 +68,9 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
                 name_rows<Side::keys>(in.of, place.group, first, cut.chunk, shared.other_tokens);
                 __syncthreads();
                 if (!is_second && first == 0) {
-                    gather_rows<Steps>(query_rows<8>(in.qk, in.heads, place.head), shared.own_tokens, cut.rows,
-                                       shared.own[0]);
-                    gather_rows<Steps>(value_rows<8>(to.grad, in.heads, place.head), shared.own_tokens, cut.rows,
-                                       shared.own[1]);
+                    gather_rows<Steps>(q_rows, grad_rows, shared.own_tokens, cut.rows, shared.own);
                 }
-                gather_rows<Steps>(key_rows<8>(in.qk, in.heads, place.head), shared.other_tokens, cut.chunk,
-                                   shared.others[0]);
-                gather_rows<Steps>(value_rows<8>(in.v, in.heads, place.head), shared.other_tokens, cut.chunk,
-                                   shared.others[1]);
+                gather_rows<Steps>(k_rows, v_rows, shared.other_tokens, cut.chunk, shared.others);
                 await_rows();
             }
             if (!is_second && first == 0) {
@@ -145,6 +142,9 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
     const int size = static_cast<int>(in.of.size), first_own = warp_of_block() * tile, lane = lane_of_warp();
     T *own_k = shared.own[0] + first_own * step, *own_v = shared.own[1] + first_own * step;
     int32_t* own_tokens = shared.own_tokens + first_own;
+    const auto q_rows = query_rows<8>(in.qk, in.heads, place.head), k_rows = key_rows<8>(in.qk, in.heads, place.head);
+    const auto v_rows = value_rows<8>(in.v, in.heads, place.head);
+    const auto grad_rows = value_rows<8>(to.grad, in.heads, place.head);
     const float scale = logit_scale_in_log2(in.heads);
     const int64_t first_slot = place.group * in.of.size;
     name_rows<Side::keys>(in.of, place.group, place.first, cut.rows, shared.own_tokens);
@@ -155,13 +155,8 @@ __global__ void __launch_bounds__(most_threads<Steps>, least_blocks<Steps>)
         if (first > 0) __syncthreads();
         name_rows<Side::queries>(in.of, place.group, first, cut.chunk, shared.other_tokens);
         __syncthreads();
-        if (first == 0) {
-            gather_rows<Steps>(key_rows<8>(in.qk, in.heads, place.head), shared.own_tokens, cut.rows, shared.own[0]);
-            gather_rows<Steps>(value_rows<8>(in.v, in.heads, place.head), shared.own_tokens, cut.rows, shared.own[1]);
-        }
-        gather_rows<Steps>(query_rows<8>(in.qk, in.heads, place.head), shared.other_tokens, cut.chunk, shared.others[0]);
-        gather_rows<Steps>(value_rows<8>(to.grad, in.heads, place.head), shared.other_tokens, cut.chunk,
-                           shared.others[1]);
+        if (first == 0) gather_rows<Steps>(k_rows, v_rows, shared.own_tokens, cut.rows, shared.own);
+        gather_rows<Steps>(q_rows, grad_rows, shared.other_tokens, cut.chunk, shared.others);
         gather_statistics(to.statistics + place.head * in.of.groups * in.of.size + first_slot + first,
                           shared.other_tokens, cut.chunk, shared.statistics);
         await_rows();

@@ -1,9 +1,9 @@
 // Tensor-core building blocks: rows of a head in shared memory, and products of a warp's 16 rows with 16 others.
 //
-// A head is padded with zeros to 16 * Steps channels. In shared memory, rows are eight elements further apart, so that the
-// eight rows of 16 bytes which one matrix load takes fall into different banks. With g = lane / 4 and t = lane % 4, a lane
-// of a 16 x 8 result holds rows g and g + 8 ("half" 0 and 1), columns 2t and 2t + 1; two such results side by side are, as
-// pairs, the left operand of the next product, with no detour through shared memory.
+// A head is padded with zeros to 16 * Steps channels. In shared memory, rows are eight elements further apart, so that
+// the eight rows of 16 bytes which one matrix load takes fall into different banks. With g = lane / 4 and t = lane % 4,
+// a lane of a 16 x 8 result holds rows g and g + 8 ("half" 0 and 1), columns 2t and 2t + 1; two such results side by
+// side are, as pairs, the left operand of the next product, with no detour through shared memory.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ inline constexpr int tile = 16;  // rows of a warp, and of the other side at a t
 template <int Steps>
 inline constexpr int row_step = 16 * Steps + 8;
 
-// Warps of a block at most: nine have the 144 rows of the published groups, and up to 168 registers a thread. Wider heads
-// need more of those, or fill the shared memory.
+// Warps of a block at most: nine have the 144 rows of the published groups, and up to 168 registers a thread. Wider
+// heads need more of those, or fill the shared memory.
 template <int Steps>
 inline constexpr int most_warps = Steps <= 2 ? 9 : (Steps <= 4 ? 8 : 4);
 template <int Steps>
@@ -65,12 +65,20 @@ __device__ void gather_rows(const HeadRows<const T, 8>& from, const int32_t* tok
         const int row = i / packs, channel = i % packs * 8;
         T* target = to + row * row_step<Steps> + channel;
         if (from.is_packed) {
-            const int left = from.left(tokens[row], channel);
-            copy_async(target, left > 0 ? from.at(tokens[row], channel) : from.rows, left * static_cast<int>(sizeof(T)));
+            const int bytes = from.left(tokens[row], channel) * static_cast<int>(sizeof(T));
+            copy_async(target, bytes > 0 ? from.at(tokens[row], channel) : from.rows, bytes);
         } else {
             store_pack(from.load(tokens[row], channel), target);
         }
     }
+}
+
+// Rows of the same tokens of two tables.
+template <int Steps, typename T>
+__device__ void gather_rows(const HeadRows<const T, 8>& from, const HeadRows<const T, 8>& beside, const int32_t* tokens,
+                            int count, T* const (&to)[2]) {
+    gather_rows<Steps>(from, tokens, count, to[0]);
+    gather_rows<Steps>(beside, tokens, count, to[1]);
 }
 
 // Waits for all rows that the block has gathered.

@@ -1,8 +1,8 @@
 // What the attention kernels share: how the work is cut into blocks, and the rows of tables that belong to a head.
 //
 // A block owns up to `rows` rows of one group for one head, queries or, where gradients of keys and values are made,
-// keys. The rows of the other side pass through shared memory in chunks. Blocks of one group are neighbours, so that the
-// sectors that heads share are read while they are in cache.
+// keys. The rows of the other side pass through shared memory in chunks. Blocks of one group are neighbours, so that
+// the sectors that heads share are read while they are in cache.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Softmax of a row whose logits come piece by piece (Milakov and Gimelshein, "Online normalizer calculation for softmax",
-// 2018). Logits are in units of log 2.
+// Softmax of a row whose logits come piece by piece (Milakov and Gimelshein, "Online normalizer calculation for
+// softmax", 2018). Logits are in units of log 2.
 #pragma once
 
 #include <cmath>
@@ -15,8 +15,8 @@ struct OnlineSoftmax {
     // What weights are taken relative to; a row that has seen no key must not subtract infinities.
     __device__ float offset() const { return top == -INFINITY ? 0.0f : top; }
 
-    // Takes the largest of further logits. The result is what every sum of earlier weights has to be multiplied with, as
-    // the total is here.
+    // Takes the largest of further logits. The result is what every sum of earlier weights has to be multiplied with,
+    // as the total is here.
     __device__ float raise(float largest) {
         const float before = top;
         top = fmaxf(top, largest);
