@@ -30,7 +30,7 @@ def inputs(counts: list[int], size: int, heads: int, width: int, dtype: torch.dt
 def token_by_token(qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor, size: int, heads: int) -> Tensor:
     """The definition: a softmax over the group for each token and head."""
     (N, C), D = v.shape, v.shape[1] // heads
-    out = torch.zeros(N, heads, D)
+    out = torch.zeros(N, heads, D, dtype=v.dtype)
     for i in range(N):
         group = slice(int(back[i]) // size * size, (int(back[i]) // size + 1) * size)
         keys = slots[group][valid[group]]
@@ -124,6 +124,17 @@ def test_logits_of_thousands_neither_overflow_nor_spread():
     qk, v, slots, back, valid = inputs([40], 8, 2, 4)
     ours = group_attention(qk * 3000, v, slots, back, valid, group_size=8, num_heads=2)
     torch.testing.assert_close(ours, token_by_token(qk * 3000, v, slots, back, valid, 8, 2), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shift", [-300.0, -1e30])
+def test_logits_far_below_zero_weigh_as_any_others(shift):
+    qk, v, slots, back, valid = inputs([40, 3], 9, 2, 4)
+    qk[:, 0], qk[:, 8] = 1.0, shift                # of the first head: the same for all keys
+    ours = group_attention(qk, v, slots, back, valid, group_size=9, num_heads=2)
+    expected = token_by_token(qk.double(), v.double(), slots, back, valid, 9, 2).float()
+    torch.testing.assert_close(ours[:, 4:], expected[:, 4:], atol=1e-4, rtol=1e-4)
+    if shift > -1e3:                               # beyond, what tells the keys apart is rounded away
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_nan_stays_within_its_group():

@@ -9,7 +9,8 @@
 namespace perception::cpu {
 namespace {
 
-constexpr float log2_e = 1.44269504f, ln_2 = 0.693147181f, lowest = -1e30f;
+constexpr float log2_e = 1.44269504f, ln_2 = 0.693147181f;
+constexpr float lowest = -__builtin_inff();  // of no key: it weighs nothing beside any that there is
 
 // out (rows, columns) = a (rows, depth) b (depth, columns); columns a multiple of `lanes`, all row-major. With Top, the
 // largest of each row too.
@@ -112,15 +113,22 @@ struct Group {
     // The row of each slot that is a key -> (heads, columns, wide).
     template <typename Row>
     float* pack_keys(Row row) {
-        return pack(row, wide, wide, 1);
+        float* to = pack(row, wide, wide, 1);
+        for (int64_t h = 0; h < heads; ++h)
+            for (int64_t i = keys * wide; i < columns * wide; ++i) to[h * columns * wide + i] = 0.0f;
+        return to;
     }
 
-    // The same -> (heads, width, columns).
+    // The same -> (heads, width, columns). The padding repeats the last key, so that it raises no row's largest logit.
     template <typename Row>
     float* pack_keys_transposed(Row row) {
-        return pack(row, width, 1, columns);
+        float* to = pack(row, width, 1, columns);
+        for (float* line = to; line < to + heads * width * columns; line += columns)
+            for (int64_t k = keys; k < columns; ++k) line[k] = line[keys - 1];
+        return to;
     }
 
+    // Channel d of key k of head h to to[h * columns * used + k * row_step + d * step].
     template <typename Row>
     float* pack(Row row, int64_t used, int64_t row_step, int64_t step) {
         float* to = take(heads * columns * used);
@@ -135,9 +143,6 @@ struct Group {
             }
             ++k;
         }
-        for (; k < columns; ++k)
-            for (int64_t h = 0; h < heads; ++h)
-                for (int64_t d = 0; d < used; ++d) to[h * columns * used + k * row_step + d * step] = 0.0f;
         return to;
     }
 
