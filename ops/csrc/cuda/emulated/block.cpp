@@ -39,6 +39,11 @@ Block::Block(const Launch& launch, dim3 index, Order& order, Fibers& fibers)
         runnable_.push_back(&threads_[i]);
     }
     gatherings_.resize((threads_.size() + warp_size - 1) / warp_size);
+    if (!order_.is_shuffled()) return;
+    for (size_t left = runnable_.size(); left > 1; --left) {
+        std::swap(runnable_[left - 1], runnable_[order_.below(left)]);
+    }
+    is_hasty_ = order_.below(2) == 0;
 }
 
 Block::~Block() {
@@ -84,6 +89,11 @@ void Block::fail(const std::string& what) {
 }
 
 Thread& Block::next() {
+    if (is_hasty_ && order_.below(1024) != 0) {
+        Thread* latest = runnable_.back();
+        runnable_.pop_back();
+        return *latest;
+    }
     const size_t at = order_.is_shuffled() ? order_.below(runnable_.size()) : 0;
     std::swap(runnable_[at], runnable_.front());
     Thread* thread = runnable_.front();

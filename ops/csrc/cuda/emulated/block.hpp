@@ -98,6 +98,7 @@ private:
     SharedMemory shared_;
     std::vector<Thread> threads_;
     std::deque<Thread*> runnable_;
+    bool is_hasty_ = false;  // a warp goes on as far as it can before others do
     std::vector<Thread*> at_barrier_;
     std::optional<Place> barrier_;                    // where those wait
     std::vector<std::vector<Gathering>> gatherings_;  // of each warp

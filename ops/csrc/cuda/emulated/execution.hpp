@@ -2,9 +2,10 @@
 //
 // A thread runs until it ends or waits at a barrier or a warp operation; then another one of its block does. Blocks and
 // threads run in index order, or shuffled by a seed (set_order_seed, or PERCEPTION_EMULATION_SEED in the environment), so
-// that a result which depends on the order, as after a missing barrier, differs between seeds. Shared memory holds the
-// byte 0xCD when a block begins. What the hardware leaves undefined (a barrier that not all threads reach, a shuffle from
-// a lane that does not take part) ends the launch with LaunchError, which names kernel, block, thread and place.
+// that a result which depends on the order, as after a missing barrier, differs between seeds: in half of the blocks
+// warps go on by turns, in the others mostly one of them as far as it can. Shared memory holds the byte 0xCD when a block
+// begins. What the hardware leaves undefined (a barrier that not all threads reach, a shuffle from a lane that does not
+// take part) ends the launch with LaunchError, which names kernel, block, thread and place.
 #pragma once
 
 #include <cstddef>
