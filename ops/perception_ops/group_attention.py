@@ -36,20 +36,10 @@ def group_attention(
     Raises:
         ValueError: wrong shapes or dtypes, an index out of range, a size that does not divide.
     """
-    check_positive(group_size=group_size, num_heads=num_heads)
-    check_count("group_size", group_size)
-    check_count("num_heads", num_heads)
     check_tensor("v", v, ("N", "C"), FLOATING)
     check_tensor("qk", qk, (v.shape[0], 2 * v.shape[1]), (v.dtype,))
-    check_tensor("slots", slots, ("P",), (torch.int64,))
-    check_tensor("back", back, (v.shape[0],), (torch.int64,))
-    if valid is not None:
-        check_tensor("valid", valid, (slots.shape[0],), (torch.bool,))
-    check_device("v", v, qk=qk, slots=slots, back=back, valid=valid)
-    if v.shape[1] == 0 or v.shape[1] % num_heads:
-        raise ValueError(f"v must have channels that num_heads ({num_heads}) divides, got {v.shape[1]}")
-    if slots.shape[0] % group_size:
-        raise ValueError(f"slots must have a length that group_size ({group_size}) divides, got {slots.shape[0]}")
+    check_groups("v", v, slots, back, valid, group_size, num_heads)
+    check_device("v", v, qk=qk)
     arguments = (qk, v, slots, back, valid, group_size, num_heads)
     if is_native("group_attention", v.device):
         return torch.ops.perception.group_attention(*arguments)
@@ -99,7 +89,26 @@ def _in_groups(qk: Tensor, v: Tensor, slots: Tensor, group_size: int, num_heads:
     return qkv.view(sizes).permute(2, 0, 3, 1, 4).unbind(0)
 
 
+def check_groups(
+    name: str, tokens: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None, group_size: int, num_heads: int
+) -> None:
+    """Refuse groups that are none of the ``tokens`` (N, C), and heads that do not divide C; looks at no values."""
+    check_positive(group_size=group_size, num_heads=num_heads)
+    check_count("group_size", group_size)
+    check_count("num_heads", num_heads)
+    check_tensor("slots", slots, ("P",), (torch.int64,))
+    check_tensor("back", back, (tokens.shape[0],), (torch.int64,))
+    if valid is not None:
+        check_tensor("valid", valid, (slots.shape[0],), (torch.bool,))
+    check_device(name, tokens, slots=slots, back=back, valid=valid)
+    if tokens.shape[1] == 0 or tokens.shape[1] % num_heads:
+        raise ValueError(f"{name} must have channels that num_heads ({num_heads}) divides, got {tokens.shape[1]}")
+    if slots.shape[0] % group_size:
+        raise ValueError(f"slots must have a length that group_size ({group_size}) divides, got {slots.shape[0]}")
+
+
 def check_indices(slots: Tensor, back: Tensor, num_tokens: int) -> None:
+    """Refuse indices out of range or at odds with each other, where a look at the values costs no wait."""
     if slots.device.type == "cpu" and not torch.compiler.is_compiling():
         check_range("slots", slots, num_tokens)
         check_range("back", back, slots.shape[0])

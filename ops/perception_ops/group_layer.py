@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_count, check_device, check_positive, check_range, check_tensor
+from .checks import check_device, check_range, check_tensor
 from .dispatch import NATIVE, attach_native, is_native
-from .group_attention import group_attention_reference
+from .group_attention import check_groups, group_attention_reference
 
 _FLOAT = (torch.float32,)
 _WIDEST_PANEL = 32                                 # columns of a weight that a kernel takes at once, at most
@@ -86,23 +86,12 @@ def group_layer(
     Raises:
         ValueError: wrong shapes or dtypes, an index out of range, a size that does not divide.
     """
-    check_positive(group_size=group_size, num_heads=num_heads)
-    check_count("group_size", group_size)
-    check_count("num_heads", num_heads)
     check_tensor("tokens", tokens, ("N", "C"), _FLOAT)
     check_tensor("weights.fc1", weights.fc1, ("H", "C"), _FLOAT)
     (N, C), H = tokens.shape, weights.fc1.shape[0]
     check_tensor("position", position, (N, C), _FLOAT)
-    check_tensor("slots", slots, ("P",), (torch.int64,))
-    check_tensor("back", back, (N,), (torch.int64,))
-    if valid is not None:
-        check_tensor("valid", valid, (slots.shape[0],), (torch.bool,))
-    check_device("tokens", tokens, position=position, slots=slots, back=back, valid=valid)
-    if slots.shape[0] % group_size or C == 0 or C % num_heads:
-        raise ValueError(
-            f"group_size must divide the slots and num_heads the channels, got {slots.shape[0]} slots in groups of "
-            f"{group_size} and {C} channels in {num_heads} heads"
-        )
+    check_groups("tokens", tokens, slots, back, valid, group_size, num_heads)
+    check_device("tokens", tokens, position=position)
     shapes = ((3 * C, C), (3 * C,), (C, C), (C,), (C,), (C,), (H, C), (H,), (C, H), (C,), (C,), (C,))
     for name, weight, shape in zip(GroupLayerWeights._fields, weights, shapes, strict=True):
         check_tensor(f"weights.{name}", weight, shape, _FLOAT)

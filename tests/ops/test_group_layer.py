@@ -103,8 +103,8 @@ def test_opcheck_passes():
     [
         ({"tokens": torch.zeros(10, 32).double()}, r"tokens must be torch.float32 \(N, C\), got torch.float64"),
         ({"position": torch.zeros(10, 31)}, r"position must be torch.float32 \(10, 32\)"),
-        ({"slots": torch.arange(14)}, "group_size must divide the slots and num_heads the channels, got 14 slots"),
-        ({"num_heads": 3}, "group_size must divide the slots and num_heads the channels, got 15 slots in groups of 5"),
+        ({"slots": torch.arange(14)}, r"slots must have a length that group_size \(5\) divides, got 14"),
+        ({"num_heads": 3}, r"tokens must have channels that num_heads \(3\) divides, got 32"),
         ({"slots": torch.arange(15)}, "slots must lie in"),
         ({"back": torch.full((10,), 15)}, "back must"),
         ({"valid": torch.ones(14, dtype=torch.bool)}, r"valid must be torch.bool \(15,\)"),
