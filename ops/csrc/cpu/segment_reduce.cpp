@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <iterator>
-#include <limits>
 #include <memory>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "common/segment.hpp"
@@ -46,14 +46,28 @@ void fetch(const T* row, int64_t channels) {
     for (int64_t at = 0; at < channels * static_cast<int64_t>(sizeof(T)); at += cache_line) __builtin_prefetch(start + at);
 }
 
-// Calls visit(i, segment) for the share's rows, upwards; a little earlier, fetch_ahead(i, segment).
-template <typename Fetch, typename Visit>
-void for_each_row(const RowSegments& of, Share share, Fetch fetch_ahead, Visit visit) {
+// Calls begin(i, segment) for the first row of each of the share's segments and join(i, segment) for the others, upwards;
+// a little earlier, fetch_ahead(i, segment).
+template <typename Fetch, typename Begin, typename Join>
+void for_each_row(const RowSegments& of, Share share, Fetch fetch_ahead, Begin begin, Join join) {
+    std::vector<uint8_t> has_begun(static_cast<size_t>(share.last - share.first));
     for (int64_t i = 0; i < of.rows; ++i) {
         if (i + rows_ahead < of.rows && share.has(of.index[i + rows_ahead]))
             fetch_ahead(i + rows_ahead, of.index[i + rows_ahead]);
-        if (share.has(of.index[i])) visit(i, of.index[i]);
+        const int64_t m = of.index[i];
+        if (!share.has(m)) continue;
+        if (std::exchange(has_begun[m - share.first], 1) != 0)
+            join(i, m);
+        else
+            begin(i, m);
     }
+}
+
+// Calls visit(segment) for the share's segments without a row.
+template <typename Visit>
+void for_each_empty(const int32_t* counts, Share share, Visit visit) {
+    for (int64_t m = share.first; m < share.last; ++m)
+        if (counts[m] == 0) visit(m);
 }
 
 // The loops over channels: one function each, so that they are compiled for several vector widths.
@@ -66,16 +80,21 @@ PERCEPTION_SIMD_CLONES void keep_larger(const T* row, int64_t channels, T* __res
     }
 }
 
-// The same, and which row it was; `none` marks that there was none.
+// The same, and which row it was.
 template <typename T>
-PERCEPTION_SIMD_CLONES void keep_larger_row(const T* row, int32_t number, int32_t none, int64_t channels,
-                                            T* __restrict best, int32_t* __restrict argmax) {
+PERCEPTION_SIMD_CLONES void keep_larger_row(const T* row, int32_t number, int64_t channels, T* __restrict best,
+                                            int32_t* __restrict argmax) {
     for (int64_t c = 0; c < channels; ++c) {
         const float value = widen(row[c]), so_far = widen(best[c]);
-        const bool wins = beats(value, so_far) | (argmax[c] == none);
+        const bool wins = beats(value, so_far);
         narrow(wins ? value : so_far, best[c]);
         argmax[c] = wins ? number : argmax[c];
     }
+}
+
+template <typename T>
+PERCEPTION_SIMD_CLONES void load_row(const T* row, int64_t channels, float* __restrict total) {
+    for (int64_t c = 0; c < channels; ++c) total[c] = widen(row[c]);
 }
 
 template <typename T>
@@ -111,29 +130,29 @@ bool count_rows(const RowSegments& of, int32_t* counts) {
 template <typename T>
 void segment_max(const T* features, const RowSegments& of, const int32_t* counts, int64_t channels, T* out,
                  int32_t* argmax, int threads) {
-    const auto none = static_cast<int32_t>(of.rows);
-    T lowest, zero;
-    narrow(-std::numeric_limits<float>::infinity(), lowest);
-    narrow(0.0f, zero);
     share_segments(of, counts, channels, threads, [=](Share share) {
-        for (int64_t m = share.first; m < share.last; ++m)
-            std::fill_n(out + m * channels, channels, counts[m] > 0 ? lowest : zero);
+        for_each_empty(counts, share, [=](int64_t m) {
+            std::fill_n(out + m * channels, channels, T{});
+            if (argmax != nullptr) std::fill_n(argmax + m * channels, channels, static_cast<int32_t>(of.rows));
+        });
         const auto fetch_ahead = [=](int64_t i, int64_t m) {
             fetch(features + i * channels, channels);
             fetch(out + m * channels, channels);
             if (argmax != nullptr) fetch(argmax + m * channels, channels);
         };
-        if (argmax == nullptr) {
-            for_each_row(of, share, fetch_ahead, [=](int64_t i, int64_t m) {
+        const auto begin = [=](int64_t i, int64_t m) {
+            std::copy_n(features + i * channels, channels, out + m * channels);
+            if (argmax != nullptr) std::fill_n(argmax + m * channels, channels, static_cast<int32_t>(i));
+        };
+        if (argmax == nullptr)
+            for_each_row(of, share, fetch_ahead, begin, [=](int64_t i, int64_t m) {
                 keep_larger(features + i * channels, channels, out + m * channels);
             });
-            return;
-        }
-        std::fill(argmax + share.first * channels, argmax + share.last * channels, none);
-        for_each_row(of, share, fetch_ahead, [=](int64_t i, int64_t m) {
-            keep_larger_row(features + i * channels, static_cast<int32_t>(i), none, channels, out + m * channels,
-                            argmax + m * channels);
-        });
+        else
+            for_each_row(of, share, fetch_ahead, begin, [=](int64_t i, int64_t m) {
+                keep_larger_row(features + i * channels, static_cast<int32_t>(i), channels, out + m * channels,
+                                argmax + m * channels);
+            });
     });
 }
 
@@ -149,14 +168,15 @@ void segment_sum(const T* features, const RowSegments& of, const int32_t* counts
             own = std::make_unique_for_overwrite<float[]>(static_cast<size_t>((share.last - share.first) * channels));
             total = own.get();
         }
-        std::fill_n(total, (share.last - share.first) * channels, 0.0f);
         const auto total_of = [=](int64_t m) { return total + (m - share.first) * channels; };
+        for_each_empty(counts, share, [=](int64_t m) { std::fill_n(total_of(m), channels, 0.0f); });
         for_each_row(
             of, share,
             [=](int64_t i, int64_t m) {
                 fetch(features + i * channels, channels);
                 fetch(total_of(m), channels);
             },
+            [=](int64_t i, int64_t m) { load_row(features + i * channels, channels, total_of(m)); },
             [=](int64_t i, int64_t m) { add_row(features + i * channels, channels, total_of(m)); });
         if (std::is_same_v<T, float> && !is_mean) return;
         for (int64_t m = share.first; m < share.last; ++m) {
