@@ -14,7 +14,7 @@ namespace perception::cpu {
 namespace {
 
 constexpr int64_t few_numbers = 1 << 14;  // below this, waking the threads takes longer than the work
-constexpr int64_t rows_ahead = 8;         // that are called for early: with their segments they lie anywhere in memory
+constexpr int64_t rows_ahead = 8;         // whose segments are called for early: they lie anywhere in memory
 constexpr int64_t cache_line = 64;
 
 // Segments [first, last), which one thread reduces.
@@ -47,13 +47,12 @@ void fetch(const T* row, int64_t channels) {
 }
 
 // Calls begin(i, segment) for the first row of each of the share's segments and join(i, segment) for the others, upwards;
-// a little earlier, fetch_ahead(i, segment).
+// a little earlier, fetch_ahead(segment).
 template <typename Fetch, typename Begin, typename Join>
 void for_each_row(const RowSegments& of, Share share, Fetch fetch_ahead, Begin begin, Join join) {
     std::vector<uint8_t> has_begun(static_cast<size_t>(share.last - share.first));
     for (int64_t i = 0; i < of.rows; ++i) {
-        if (i + rows_ahead < of.rows && share.has(of.index[i + rows_ahead]))
-            fetch_ahead(i + rows_ahead, of.index[i + rows_ahead]);
+        if (i + rows_ahead < of.rows && share.has(of.index[i + rows_ahead])) fetch_ahead(of.index[i + rows_ahead]);
         const int64_t m = of.index[i];
         if (!share.has(m)) continue;
         if (std::exchange(has_begun[m - share.first], 1) != 0)
@@ -135,8 +134,7 @@ void segment_max(const T* features, const RowSegments& of, const int32_t* counts
             std::fill_n(out + m * channels, channels, T{});
             if (argmax != nullptr) std::fill_n(argmax + m * channels, channels, static_cast<int32_t>(of.rows));
         });
-        const auto fetch_ahead = [=](int64_t i, int64_t m) {
-            fetch(features + i * channels, channels);
+        const auto fetch_ahead = [=](int64_t m) {
             fetch(out + m * channels, channels);
             if (argmax != nullptr) fetch(argmax + m * channels, channels);
         };
@@ -171,11 +169,7 @@ void segment_sum(const T* features, const RowSegments& of, const int32_t* counts
         const auto total_of = [=](int64_t m) { return total + (m - share.first) * channels; };
         for_each_empty(counts, share, [=](int64_t m) { std::fill_n(total_of(m), channels, 0.0f); });
         for_each_row(
-            of, share,
-            [=](int64_t i, int64_t m) {
-                fetch(features + i * channels, channels);
-                fetch(total_of(m), channels);
-            },
+            of, share, [=](int64_t m) { fetch(total_of(m), channels); },
             [=](int64_t i, int64_t m) { load_row(features + i * channels, channels, total_of(m)); },
             [=](int64_t i, int64_t m) { add_row(features + i * channels, channels, total_of(m)); });
         if (std::is_same_v<T, float> && !is_mean) return;
