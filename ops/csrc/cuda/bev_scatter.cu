@@ -1,14 +1,11 @@
 #include "bev_scatter.hpp"
 
-#include <bit>
-
 #include "common/bfloat16.hpp"
 #include "common/float16.hpp"
 #include "device.hpp"
-#include "device_sort.hpp"
 #include "grid.hpp"
+#include "keyed_rows.hpp"
 #include "pack.hpp"
-#include "workspace.hpp"
 
 namespace perception::cuda {
 namespace {
@@ -17,24 +14,11 @@ constexpr int tile = 32;             // rows and channels that a block turns
 constexpr unsigned tile_lines = 8;   // of its threads; each takes every eighth line
 
 struct CellSpace {
-    uint32_t *cells, *sorted_cells;
-    int32_t *rows, *order;
-    char* sort;
-    size_t sort_bytes, bytes;
-    int key_bits;
+    KeyedRows<uint32_t> cells;
+    size_t bytes;
 
-    CellSpace(void* memory, int64_t row_count, const BevMap& at) {
-        const int64_t cells_in_all = at.samples * at.ny * at.nx;
-        key_bits = cells_in_all < 2 ? 1 : std::bit_width(static_cast<uint64_t>(cells_in_all - 1));
-        Workspace space(memory);
-        cells = space.take<uint32_t>(row_count);
-        sorted_cells = space.take<uint32_t>(row_count);
-        rows = space.take<int32_t>(row_count);
-        order = space.take<int32_t>(row_count);
-        sort_bytes = sort_pairs_workspace<uint32_t>(row_count, 0, key_bits);
-        sort = space.take<char>(static_cast<int64_t>(sort_bytes));
-        bytes = space.bytes();
-    }
+    CellSpace(Workspace space, int64_t rows, const BevMap& at)
+        : cells(space, rows, static_cast<uint64_t>(at.samples * at.ny * at.nx)), bytes(space.bytes()) {}
 };
 
 __device__ bool is_inside(const int32_t* cell, const BevMap& at) {
@@ -164,16 +148,15 @@ int64_t packed_channels(const BevMap& at) {
 
 }  // namespace
 
-size_t bev_workspace(int64_t rows, const BevMap& at) { return CellSpace(nullptr, rows, at).bytes; }
+size_t bev_workspace(int64_t rows, const BevMap& at) { return CellSpace(Workspace(), rows, at).bytes; }
 
 template <typename T>
 void bev_scatter(const T* features, const BevRows& rows, const BevMap& at, T* map, void* workspace, Stream stream) {
     if (rows.rows == 0 || at.channels == 0) return;
-    const CellSpace space(workspace, rows.rows, at);
-    launch<number_cells>(blocks_for(rows.rows), block_threads, 0, stream, rows, at, space.cells, space.rows);
-    sort_pairs(space.sort, space.sort_bytes, space.cells, space.sorted_cells, space.rows, space.order, rows.rows, 0,
-               space.key_bits, stream);
-    const SortedRows<T> sorted{features, rows.coords, space.sorted_cells, space.order, rows.rows};
+    const KeyedRows<uint32_t> cells = CellSpace(Workspace(workspace), rows.rows, at).cells;
+    launch<number_cells>(blocks_for(rows.rows), block_threads, 0, stream, rows, at, cells.keys, cells.rows);
+    cells.sort(stream);
+    const SortedRows<T> sorted{features, rows.coords, cells.sorted_keys, cells.sorted_rows, rows.rows};
     if (at.channel != 1 && at.channels > 1) {
         launch<scatter_tiles<T>>(tiles_of(rows.rows, at.channels), dim3(tile, tile_lines), 0, stream, sorted, at, map);
         return;

@@ -1,15 +1,12 @@
 #include "segment_reduce.hpp"
 
-#include <bit>
-
 #include "common/bfloat16.hpp"
 #include "common/float16.hpp"
 #include "common/segment.hpp"
 #include "device.hpp"
-#include "device_sort.hpp"
 #include "grid.hpp"
+#include "keyed_rows.hpp"
 #include "pack.hpp"
-#include "workspace.hpp"
 
 namespace perception::cuda {
 namespace {
@@ -19,26 +16,13 @@ constexpr int packs_of_a_block = 32;         // beside them, one warp wide
 constexpr int64_t rows_of_long_segments = 32;
 
 struct SortSpace {
-    uint32_t *keys, *sorted_keys;
-    int32_t *rows, *order, *starts;  // segment m owns order[starts[m]] .. order[starts[m + 1] - 1], ascending
-    char* sort;
-    size_t sort_bytes, bytes;
+    KeyedRows<uint32_t> sorted;
+    int32_t* starts;  // segment m owns sorted rows starts[m] .. starts[m + 1] - 1, ascending
+    size_t bytes;
 
-    SortSpace(void* memory, int64_t row_count, int64_t segments) {
-        Workspace space(memory);
-        keys = space.take<uint32_t>(row_count);
-        sorted_keys = space.take<uint32_t>(row_count);
-        rows = space.take<int32_t>(row_count);
-        order = space.take<int32_t>(row_count);
-        starts = space.take<int32_t>(segments + 1);
-        sort_bytes = sort_pairs_workspace<uint32_t>(row_count, 0, key_bits(segments));
-        sort = space.take<char>(static_cast<int64_t>(sort_bytes));
-        bytes = space.bytes();
-    }
-
-    static int key_bits(int64_t segments) {
-        return segments < 2 ? 1 : static_cast<int>(std::bit_width(static_cast<uint64_t>(segments - 1)));
-    }
+    SortSpace(Workspace space, int64_t rows, int64_t segments)
+        : sorted(space, rows, static_cast<uint64_t>(segments)), starts(space.take<int32_t>(segments + 1)),
+          bytes(space.bytes()) {}
 };
 
 // One thread a row.
@@ -67,12 +51,11 @@ __global__ void find_starts(const uint32_t* sorted_keys, int64_t rows, int64_t s
 }
 
 SortSpace sort_rows(const RowSegments& of, void* workspace, Stream stream) {
-    const SortSpace space(workspace, of.rows, of.segments);
-    launch<number_rows>(blocks_for(of.rows), block_threads, 0, stream, of, space.keys, space.rows);
-    sort_pairs(space.sort, space.sort_bytes, space.keys, space.sorted_keys, space.rows, space.order, of.rows, 0,
-               SortSpace::key_bits(of.segments), stream);
-    launch<find_starts>(blocks_for(of.segments + 1), block_threads, 0, stream, space.sorted_keys, of.rows, of.segments,
-                        space.starts);
+    const SortSpace space(Workspace(workspace), of.rows, of.segments);
+    launch<number_rows>(blocks_for(of.rows), block_threads, 0, stream, of, space.sorted.keys, space.sorted.rows);
+    space.sorted.sort(stream);
+    launch<find_starts>(blocks_for(of.segments + 1), block_threads, 0, stream, space.sorted.sorted_keys, of.rows,
+                        of.segments, space.starts);
     return space;
 }
 
@@ -219,12 +202,12 @@ __global__ void take_won(const T* grad, const int32_t* argmax, RowSegments of, i
 
 template <typename T>
 SegmentRows<T> rows_of(const T* features, const RowSegments& of, int64_t channels, const SortSpace& sorted) {
-    return {features, sorted.order, sorted.starts, static_cast<int32_t>(of.rows), of.segments, channels};
+    return {features, sorted.sorted.sorted_rows, sorted.starts, static_cast<int32_t>(of.rows), of.segments, channels};
 }
 
 }  // namespace
 
-size_t segment_workspace(int64_t rows, int64_t segments) { return SortSpace(nullptr, rows, segments).bytes; }
+size_t segment_workspace(int64_t rows, int64_t segments) { return SortSpace(Workspace(), rows, segments).bytes; }
 
 template <typename T>
 void segment_max(const T* features, const RowSegments& of, int64_t channels, T* out, int32_t* argmax, void* workspace,

@@ -1,40 +1,25 @@
 #include "voxelize.hpp"
 
-#include <bit>
-
 #include "device.hpp"
-#include "device_sort.hpp"
 #include "grid.hpp"
-#include "workspace.hpp"
+#include "keyed_rows.hpp"
 
 namespace perception::cuda {
 namespace {
 
 struct VoxelSpace {
-    uint64_t *keys, *sorted_keys;
-    int32_t *rows, *sorted_rows;
+    KeyedRows<uint64_t> points;
     int32_t* cells;   // 1 where a cell begins among the sorted points, then the number of cells that have begun
     int32_t* starts;  // of each cell among the sorted points, and N behind the last
-    char *sort, *sum;
-    size_t sort_bytes, sum_bytes, bytes;
-    int key_bits;
+    size_t sum_bytes;
+    char* sum;
+    size_t bytes;
 
-    VoxelSpace(void* memory, int64_t points, int64_t samples, const VoxelGrid& grid) {
-        const int64_t keys_in_all = samples * grid.z.cells * grid.y.cells * grid.x.cells;
-        key_bits = keys_in_all < 2 ? 1 : std::bit_width(static_cast<uint64_t>(keys_in_all - 1));
-        Workspace space(memory);
-        keys = space.take<uint64_t>(points);
-        sorted_keys = space.take<uint64_t>(points);
-        rows = space.take<int32_t>(points);
-        sorted_rows = space.take<int32_t>(points);
-        cells = space.take<int32_t>(points);
-        starts = space.take<int32_t>(points + 1);
-        sort_bytes = sort_pairs_workspace<uint64_t>(points, 0, key_bits);
-        sort = space.take<char>(static_cast<int64_t>(sort_bytes));
-        sum_bytes = prefix_sum_workspace(points);
-        sum = space.take<char>(static_cast<int64_t>(sum_bytes));
-        bytes = space.bytes();
-    }
+    VoxelSpace(Workspace space, int64_t number, int64_t samples, const VoxelGrid& grid)
+        : points(space, number, static_cast<uint64_t>(samples * grid.z.cells * grid.y.cells * grid.x.cells)),
+          cells(space.take<int32_t>(number)), starts(space.take<int32_t>(number + 1)),
+          sum_bytes(prefix_sum_workspace(number)), sum(space.take<char>(static_cast<int64_t>(sum_bytes))),
+          bytes(space.bytes()) {}
 };
 
 __global__ void make_keys(CloudPoints cloud, VoxelGrid grid, uint64_t* keys, int32_t* rows) {
@@ -78,21 +63,20 @@ __global__ void count_points(const int32_t* starts, const int64_t* num_cells, in
 }  // namespace
 
 size_t voxelize_workspace(int64_t points, int64_t samples, const VoxelGrid& grid) {
-    return VoxelSpace(nullptr, points, samples, grid).bytes;
+    return VoxelSpace(Workspace(), points, samples, grid).bytes;
 }
 
 void voxelize(const CloudPoints& cloud, const VoxelGrid& grid, int32_t* coords, int64_t* inverse, int64_t* counts,
               int64_t* num_cells, void* workspace, Stream stream) {
     if (cloud.points == 0) return fill_bytes(num_cells, 0, sizeof *num_cells, stream);
-    const VoxelSpace space(workspace, cloud.points, cloud.samples, grid);
+    const VoxelSpace space(Workspace(workspace), cloud.points, cloud.samples, grid);
     const dim3 blocks = blocks_for(cloud.points);
-    launch<make_keys>(blocks, block_threads, 0, stream, cloud, grid, space.keys, space.rows);
-    sort_pairs(space.sort, space.sort_bytes, space.keys, space.sorted_keys, space.rows, space.sorted_rows, cloud.points,
-               0, space.key_bits, stream);
-    launch<mark_beginnings>(blocks, block_threads, 0, stream, space.sorted_keys, cloud.points, space.cells);
+    launch<make_keys>(blocks, block_threads, 0, stream, cloud, grid, space.points.keys, space.points.rows);
+    space.points.sort(stream);
+    launch<mark_beginnings>(blocks, block_threads, 0, stream, space.points.sorted_keys, cloud.points, space.cells);
     inclusive_sum(space.sum, space.sum_bytes, space.cells, space.cells, cloud.points, stream);
-    launch<number_cells>(blocks, block_threads, 0, stream, space.sorted_keys, space.sorted_rows, space.cells,
-                         cloud.points, grid, space.starts, coords, inverse, num_cells);
+    launch<number_cells>(blocks, block_threads, 0, stream, space.points.sorted_keys, space.points.sorted_rows,
+                         space.cells, cloud.points, grid, space.starts, coords, inverse, num_cells);
     launch<count_points>(blocks, block_threads, 0, stream, space.starts, num_cells, counts);
 }
 

@@ -1,35 +1,21 @@
 #include "window_partition.hpp"
 
-#include <bit>
-
 #include "common/group_slot.hpp"
 #include "device.hpp"
-#include "device_sort.hpp"
 #include "grid.hpp"
-#include "workspace.hpp"
+#include "keyed_rows.hpp"
 
 namespace perception::cuda {
 namespace {
 
 struct OrderSpace {
-    uint64_t *keys, *sorted_keys;  // (4, N)
-    int32_t *rows, *sorted_rows;
-    char* sort;
-    size_t sort_bytes, bytes;
-    int key_bits;
+    KeyedRows<uint64_t> tokens;  // of all orders, one behind the other
+    size_t bytes;
 
-    OrderSpace(void* memory, int64_t row_count, int64_t samples, Axis x, Axis y) {
-        const int64_t keys_in_all = serpentine_orders * row_count;
-        Workspace space(memory);
-        keys = space.take<uint64_t>(keys_in_all);
-        sorted_keys = space.take<uint64_t>(keys_in_all);
-        rows = space.take<int32_t>(keys_in_all);
-        sorted_rows = space.take<int32_t>(keys_in_all);
-        key_bits = std::bit_width(serpentine_orders * static_cast<uint64_t>(samples) * serpentine_span(x, y) - 1);
-        sort_bytes = sort_pairs_workspace<uint64_t>(keys_in_all, 0, key_bits);
-        sort = space.take<char>(static_cast<int64_t>(sort_bytes));
-        bytes = space.bytes();
-    }
+    OrderSpace(Workspace space, int64_t rows, int64_t samples, Axis x, Axis y)
+        : tokens(space, serpentine_orders * rows,
+                 serpentine_orders * static_cast<uint64_t>(samples) * serpentine_span(x, y)),
+          bytes(space.bytes()) {}
 };
 
 struct AllOrders {
@@ -82,17 +68,16 @@ __global__ void fill_slots(Tokens tokens, int64_t group_size, int64_t* flat2win,
 }  // namespace
 
 size_t window_workspace(int64_t rows, int64_t samples, Axis x, Axis y) {
-    return OrderSpace(nullptr, rows, samples, x, y).bytes;
+    return OrderSpace(Workspace(), rows, samples, x, y).bytes;
 }
 
 void window_orders(const Tokens& tokens, Axis x, Axis y, int64_t* orders, void* workspace, Stream stream) {
-    const OrderSpace space(workspace, tokens.rows, tokens.samples, x, y);
+    const auto keyed = OrderSpace(Workspace(workspace), tokens.rows, tokens.samples, x, y).tokens;
     const int64_t count = serpentine_orders * tokens.rows;
-    launch<make_keys>(blocks_for(tokens.rows), block_threads, 0, stream, tokens, AllOrders(x, y), space.keys,
-                      space.rows);
-    sort_pairs(space.sort, space.sort_bytes, space.keys, space.sorted_keys, space.rows, space.sorted_rows, count, 0,
-               space.key_bits, stream);
-    launch<widen_rows>(blocks_for(count), block_threads, 0, stream, space.sorted_rows, count, orders);
+    launch<make_keys>(blocks_for(tokens.rows), block_threads, 0, stream, tokens, AllOrders(x, y), keyed.keys,
+                      keyed.rows);
+    keyed.sort(stream);
+    launch<widen_rows>(blocks_for(count), block_threads, 0, stream, keyed.sorted_rows, count, orders);
 }
 
 void group_slots(const Tokens& tokens, int64_t group_size, int64_t* flat2win, int64_t* win2flat, bool* valid,
