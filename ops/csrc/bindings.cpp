@@ -21,6 +21,7 @@
 #include "cpu/segment_reduce.hpp"
 #include "cpu/voxelize.hpp"
 #include "cpu/window_partition.hpp"
+#include "grid_argument.hpp"
 #ifdef PERCEPTION_CUDA
 #include "cuda_bindings.hpp"
 #endif
@@ -54,10 +55,6 @@ static bool count_samples(CpuArray<const int32_t, 2> coords, int64_t nx, int64_t
 using Xyz = CpuArray<const float, 2>;
 using Indices = CpuArray<const int64_t, 1>;
 
-static perception::VoxelGrid grid_of(std::array<float, 3> low, std::array<float, 3> size, std::array<int64_t, 3> cells) {
-    return {{low[0], size[0], cells[0]}, {low[1], size[1], cells[1]}, {low[2], size[2], cells[2]}};
-}
-
 static cpu::Points points_of(const Xyz& xyz, const Indices& batch) {
     return {xyz.data(), batch.data(), static_cast<int64_t>(batch.shape(0))};
 }
@@ -68,30 +65,30 @@ static int64_t count_point_samples(Xyz xyz, Indices batch, int threads) {
     return cpu::count_samples(points, threads);
 }
 
-static int64_t mark_cells(Xyz xyz, Indices batch, std::array<float, 3> low, std::array<float, 3> size,
-                          std::array<int64_t, 3> cells, CpuArray<int64_t, 1> bits, CpuArray<int32_t, 1> ranks,
+static int64_t mark_cells(Xyz xyz, Indices batch, perception::Corner low, perception::Corner size,
+                          perception::Cells cells, CpuArray<int64_t, 1> bits, CpuArray<int32_t, 1> ranks,
                           CpuArray<int64_t, 1> inverse, int threads) {
     const cpu::Points points = points_of(xyz, batch);
     nb::gil_scoped_release unlocked;
-    return cpu::mark_cells(points, grid_of(low, size, cells), static_cast<int64_t>(bits.shape(0)),
+    return cpu::mark_cells(points, perception::grid_of(low, size, cells), static_cast<int64_t>(bits.shape(0)),
                            reinterpret_cast<uint64_t*>(bits.data()), ranks.data(), inverse.data(), threads);
 }
 
-static void list_cells(std::array<int64_t, 3> cells, Indices bits, CpuArray<const int32_t, 1> ranks,
+static void list_cells(perception::Cells cells, Indices bits, CpuArray<const int32_t, 1> ranks,
                        CpuArray<int32_t, 2> coords, CpuArray<int64_t, 1> inverse, CpuArray<int64_t, 1> counts,
                        int threads) {
     nb::gil_scoped_release unlocked;
-    cpu::list_cells(grid_of({}, {}, cells), static_cast<int64_t>(inverse.shape(0)),
+    cpu::list_cells(perception::grid_of({}, {}, cells), static_cast<int64_t>(inverse.shape(0)),
                     static_cast<int64_t>(bits.shape(0)), reinterpret_cast<const uint64_t*>(bits.data()), ranks.data(),
                     static_cast<int64_t>(counts.shape(0)), coords.data(), inverse.data(), counts.data(), threads);
 }
 
-static int64_t sort_cells(Xyz xyz, Indices batch, std::array<float, 3> low, std::array<float, 3> size,
-                          std::array<int64_t, 3> cells, CpuArray<int32_t, 2> coords, CpuArray<int64_t, 1> inverse,
+static int64_t sort_cells(Xyz xyz, Indices batch, perception::Corner low, perception::Corner size,
+                          perception::Cells cells, CpuArray<int32_t, 2> coords, CpuArray<int64_t, 1> inverse,
                           CpuArray<int64_t, 1> counts, int threads) {
     const cpu::Points points = points_of(xyz, batch);
     nb::gil_scoped_release unlocked;
-    return cpu::sort_cells(points, grid_of(low, size, cells), coords.data(), inverse.data(), counts.data(), threads);
+    return cpu::sort_cells(points, perception::grid_of(low, size, cells), coords.data(), inverse.data(), counts.data(), threads);
 }
 
 template <typename Table>
@@ -277,8 +274,8 @@ NB_MODULE(_native, m) {
     m.def("rotated_nms", &rotated_nms);
     m.def("circle_nms", &circle_nms);
     m.def("points_in_boxes", &points_in_boxes);
-    m.def("mistake_in_groups", [](Slots slots, Slots back, int64_t size) {
-        return cpu::mistake_in(groups_of(slots, back, std::nullopt, size));
+    m.def("groups_agree", [](Slots slots, Slots back, int64_t size) {
+        return cpu::agree(groups_of(slots, back, std::nullopt, size));
     });
     m.def("limit_instruction_set", [](int most) {
         return static_cast<int>(cpu::limit_instruction_set(static_cast<cpu::InstructionSet>(most)));

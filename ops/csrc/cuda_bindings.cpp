@@ -20,6 +20,7 @@
 #include "cuda/segment_reduce.hpp"
 #include "cuda/voxelize.hpp"
 #include "cuda/window_partition.hpp"
+#include "grid_argument.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -54,13 +55,6 @@ void window_partition(Array<const int32_t, 2> coords, Array<const int64_t, 1> st
     check_room(workspace, window_workspace(tokens.rows, tokens.samples, x, y));
     window_orders(tokens, x, y, orders.data(), workspace.data(), stream_of(stream));
     group_slots(tokens, group_size, flat2win.data(), win2flat.data(), valid.data(), stream_of(stream));
-}
-
-using Corner = std::array<float, 3>;
-using Cells = std::array<int64_t, 3>;
-
-VoxelGrid grid_of(const Corner& low, const Corner& size, const Cells& cells) {
-    return {{low[0], size[0], cells[0]}, {low[1], size[1], cells[1]}, {low[2], size[2], cells[2]}};
 }
 
 void voxelize_points(Array<const float, 2> xyz, Array<const int64_t, 1> batch, int64_t samples, Corner low, Corner size,

@@ -116,16 +116,24 @@ def check_indices(slots: Tensor, back: Tensor, num_tokens: int) -> None:
             raise ValueError("back must name a slot of its own token")
 
 
+def native_groups(
+    slots: Tensor, back: Tensor, valid: Tensor | None, num_tokens: int, group_size: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The three contiguous, after a look at the indices, which is the kernels' own and quick."""
+    assert NATIVE is not None
+    slots, back = slots.contiguous(), back.contiguous()
+    if not NATIVE.groups_agree(slots, back, group_size):
+        check_indices(slots, back, num_tokens)                             # says what is wrong
+    return slots, back, None if valid is None else valid.contiguous()
+
+
 def _group_attention_cpu(
     qk: Tensor, v: Tensor, slots: Tensor, back: Tensor, valid: Tensor | None, group_size: int, num_heads: int
 ) -> Tensor:
     if v.dtype not in NATIVE_FLOATING:
         return group_attention_reference(qk, v, slots, back, valid, group_size, num_heads)
     assert NATIVE is not None
-    slots, back, valid = slots.contiguous(), back.contiguous(), None if valid is None else valid.contiguous()
-    mistake = NATIVE.mistake_in_groups(slots, back, group_size)
-    if mistake is not None:
-        raise ValueError(mistake)
+    slots, back, valid = native_groups(slots, back, valid, v.shape[0], group_size)
     out = torch.empty_like(v, memory_format=torch.contiguous_format)
     NATIVE.group_attention(
         qk.detach().contiguous(), v.detach().contiguous(), slots, back, valid, group_size, num_heads, out,

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checks import check_device, check_range, check_tensor
+from .checks import check_device, check_tensor
 from .dispatch import NATIVE, attach_native, is_native
-from .group_attention import check_groups, group_attention_reference
+from .group_attention import check_groups, group_attention_reference, native_groups
 
 _FLOAT = (torch.float32,)
 _WIDEST_PANEL = 32                                 # columns of a weight that a kernel takes at once, at most
@@ -123,11 +123,7 @@ def _group_layer_cpu(
     of, (_, C) = GroupLayerWeights(*weights), tokens.shape
     if C % _WIDEST_PANEL or of.fc1.shape[0] % _WIDEST_PANEL:
         return group_layer_reference(tokens, position, slots, back, valid, weights, group_size, num_heads, eps)
-    slots, back, valid = slots.contiguous(), back.contiguous(), None if valid is None else valid.contiguous()
-    mistake = NATIVE.mistake_in_groups(slots, back, group_size)
-    if mistake is not None:
-        check_range("slots", slots, len(tokens))
-        raise ValueError(mistake)
+    slots, back, valid = native_groups(slots, back, valid, len(tokens), group_size)
     qkv, qkv_bias, *rest = (weight.detach().contiguous() for weight in of)
     rows, code = tokens.detach().contiguous(), position.detach().contiguous()
     out = torch.empty_like(rows)

@@ -80,13 +80,18 @@ def load_model(
     dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
     if "model" not in cfg or "transforms" not in dataset:
         raise ConfigError(f"{cfg.filename}: inference needs model and test_dataloader.dataset.transforms")
-    resolved = resolve_device(device)
+    model = load_network(cfg, checkpoint, resolve_device(device), fuse=fuse)
+    return InferenceModel(model, Compose(dataset["transforms"]), cfg)
+
+
+def load_network(cfg: Config, checkpoint: Path | str | None, device: torch.device, *, fuse: bool = False) -> Any:
+    """The model of a config by itself, in evaluation mode; arguments and errors as for `load_model`."""
     model: Any = build_model(cfg.model)
     if checkpoint is None:
         model.init_weights()
     else:
         load_weights(model, checkpoint)
-    model.to(resolved).eval()
+    model.to(device).eval()
     if fuse:
         fold_batch_norms(model)
-    return InferenceModel(model, Compose(dataset["transforms"]), cfg)
+    return model

@@ -20,8 +20,7 @@ template <typename T>
 void add_copies(const Groups& of, int64_t channels, std::vector<float>& copies, T* grad_qk, T* grad_v) {
     std::vector<std::pair<int64_t, float*>> shares;  // of each copy: its token, its 2C numbers
     for (int64_t p = 0; p < of.groups * of.size; ++p) {
-        const int64_t token = of.slots[p];
-        if (of.back[token] != p) shares.emplace_back(token, copies.data() + 2 * channels * std::ssize(shares));
+        if (of.is_copy(p)) shares.emplace_back(of.slots[p], copies.data() + 2 * channels * std::ssize(shares));
     }
     std::stable_sort(shares.begin(), shares.end(), [](auto& a, auto& b) { return a.first < b.first; });
     for (size_t first = 0, next = 0; first < shares.size(); first = next) {
@@ -59,11 +58,11 @@ void group_attention_backward(const T* grad, const T* qk, const T* v, const Grou
     if (of.groups == 0) return;  // a size that no group has asks for no memory
     const AttentionKernels<T>& kernels = kernels_for(v);
     const AttentionInput<T> in{qk, v, of, heads};
-    const int64_t channels = heads.number * heads.width;
+    const int64_t channels = heads.channels();
     std::vector<int64_t> first_copy(static_cast<size_t>(of.groups) + 1);  // copies before each group
     for (int64_t g = 0; g < of.groups; ++g) {
         first_copy[g + 1] = first_copy[g];
-        for (int64_t p = g * of.size; p < (g + 1) * of.size; ++p) first_copy[g + 1] += of.back[of.slots[p]] != p;
+        for (int64_t p = g * of.size; p < (g + 1) * of.size; ++p) first_copy[g + 1] += of.is_copy(p);
     }
     std::vector<float> copies(static_cast<size_t>(first_copy.back() * 2 * channels));
 #pragma omp parallel num_threads(threads) if (threads > 1 && of.groups > 1)
@@ -85,13 +84,12 @@ template void group_attention_backward(const float*, const float*, const float*,
 template void group_attention_backward(const Bfloat16*, const Bfloat16*, const Bfloat16*, const Groups&, Heads,
                                        Bfloat16*, Bfloat16*, int);
 
-const char* mistake_in(const Groups& of) {
+bool agree(const Groups& of) {
     for (int64_t p = 0; p < of.groups * of.size; ++p)
-        if (of.slots[p] < 0 || of.slots[p] >= of.tokens) return "slots must lie in [0, N)";
+        if (of.slots[p] < 0 || of.slots[p] >= of.tokens) return false;
     for (int64_t i = 0; i < of.tokens; ++i)
-        if (of.back[i] < 0 || of.back[i] >= of.groups * of.size || of.slots[of.back[i]] != i)
-            return "back must name a slot of its own token";
-    return nullptr;
+        if (of.back[i] < 0 || of.back[i] >= of.groups * of.size || of.slots[of.back[i]] != i) return false;
+    return true;
 }
 
 }  // namespace perception::cpu

@@ -22,7 +22,7 @@ template <typename T>
 void group_attention_backward(const T* grad, const T* qk, const T* v, const Groups& of, Heads heads, T* grad_qk,
                               T* grad_v, int threads);
 
-// What is wrong with the indices, or null: slots lie in [0, tokens), and back[i] is a slot of token i.
-const char* mistake_in(const Groups& of);
+// Whether slots lie in [0, tokens) and back[i] is a slot of token i.
+bool agree(const Groups& of);
 
 }  // namespace perception::cpu

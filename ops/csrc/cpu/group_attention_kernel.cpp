@@ -77,7 +77,7 @@ struct Group {
 
     Group(const AttentionInput<T>& input, int64_t group, float* memory)
         : in(input), first_slot(group * in.of.size), size(in.of.size), heads(in.heads.number), width(in.heads.width),
-          channels(heads * width), wide(padded(width, lanes)), queries(padded(size, rows)), space(memory) {
+          channels(in.heads.channels()), wide(padded(width, lanes)), queries(padded(size, rows)), space(memory) {
         for (int64_t j = 0; j < size; ++j) keys += is_key(j);
         columns = padded(keys, lanes);
         p = take(rows * columns);
@@ -90,8 +90,8 @@ struct Group {
     }
 
     int64_t token(int64_t slot) const { return in.of.slots[first_slot + slot]; }
-    bool is_key(int64_t slot) const { return in.of.valid == nullptr || in.of.valid[first_slot + slot]; }
-    bool is_copy(int64_t slot) const { return in.of.back[token(slot)] != first_slot + slot; }
+    bool is_key(int64_t slot) const { return in.of.is_key(first_slot + slot); }
+    bool is_copy(int64_t slot) const { return in.of.is_copy(first_slot + slot); }
 
     const T* query(int64_t slot) const { return in.qk + token(slot) * 2 * channels; }
     const T* key(int64_t slot) const { return query(slot) + channels; }

@@ -146,7 +146,7 @@ void forward(const LayerInput& in, int64_t first, int64_t last, float* out, floa
     gelu(table.wide, count * weights.fc1.out);
     apply_linear(weights.fc2, packed, table.wide, count, table.y);
     for (int64_t j = 0; j < used; ++j) {
-        if (in.of.back[slots[j]] != first * in.of.size + j) continue;
+        if (in.of.is_copy(first * in.of.size + j)) continue;
         add_norm(table.x + j * channels, table.y + j * channels, channels, weights.norm2, out + slots[j] * channels);
     }
 }

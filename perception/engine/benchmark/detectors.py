@@ -13,12 +13,9 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import nn
 
-from ...compression.batch_norm import fold_batch_norms
 from ...errors import DataError
 from ...structures import Frame
-from ..build import build_model
-from ..checkpoint import load_weights
-from ..inference import load_model
+from ..inference import load_model, load_network
 from .clouds import street_frame
 
 
@@ -64,15 +61,8 @@ def street_detector(
         CheckpointError: the weights are unreadable or do not fit.
     """
     torch.manual_seed(0)
-    model: Any = build_model(cfg.model)
-    if checkpoint is None:
-        with _few_words():
-            model.init_weights()
-    else:
-        load_weights(model, checkpoint)
-    model.to(device).eval()
-    if fuse:
-        fold_batch_norms(model)
+    with _few_words():
+        model = load_network(cfg, checkpoint, device, fuse=fuse)
     frame = street_frame(points, model.data_preprocessor.channels, model.classes)
     return TimedDetector(Path(cfg.filename).stem, model, model.data_preprocessor([frame], False))
 
