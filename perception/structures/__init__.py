@@ -7,10 +7,13 @@ from .boxes3d import Boxes3D
 from .calibration import Calibration, Camera
 from .frame import Frame, Sweep
 from .point_cloud import PointCloud
+from .polylines import Polylines
 from .predictions import Predictions
 from .se3 import SE3
+from .vector_map import LaneGraph, MapPredictions, SDMap, VectorMap
 
 __all__ = [
-    "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "Frame", "KittiRows", "NuScenesRows",
-    "PointCloud", "Predictions", "Sweep", "WaymoRows", "overlaps_bev", "wrap_angle",
+    "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "Frame", "KittiRows", "LaneGraph",
+    "MapPredictions", "NuScenesRows", "PointCloud", "Polylines", "Predictions", "SDMap", "Sweep", "VectorMap",
+    "WaymoRows", "overlaps_bev", "wrap_angle",
 ]

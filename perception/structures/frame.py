@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from .annotations import Annotations
 from .calibration import Camera
 from .point_cloud import PointCloud
 from .se3 import SE3
+from .vector_map import LaneGraph, SDMap, VectorMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,9 @@ class Frame:
         cameras: pictures by camera name.
         annotations: annotated objects; None if the frame is not annotated (no objects is an empty `Annotations`).
         ego_from_lidar: pose of the (main) LiDAR on the vehicle, for models that want points in the sensor's own frame.
+        vector_map: true map elements around the vehicle; None if the map is unknown (no element is an empty one).
+        lane_graph: true lane segments and areas in OpenLane-V2's form; None likewise.
+        sd_map: what a navigation map knows of the place; None if there is none.
     """
 
     token: str
@@ -82,6 +87,9 @@ class Frame:
     cameras: dict[str, Camera] = field(default_factory=dict)
     annotations: Annotations | None = None
     ego_from_lidar: SE3 | None = None
+    vector_map: VectorMap | None = None
+    lane_graph: LaneGraph | None = None
+    sd_map: SDMap | None = None
 
     def moved_by(self, transform: SE3) -> Frame:
         """The same moment seen from another ego frame: ``transform`` is new_from_old; cameras and poses follow."""
@@ -97,6 +105,7 @@ class Frame:
             annotations=annotations,
             global_from_ego=None if self.global_from_ego is None else self.global_from_ego @ transform.inverse(),
             ego_from_lidar=None if self.ego_from_lidar is None else transform @ self.ego_from_lidar,
+            **self._maps(lambda shape: shape.moved_by(transform)),
         )
 
     def scaled_by(self, factor: float) -> Frame:
@@ -122,6 +131,7 @@ class Frame:
             cameras=cameras,
             annotations=annotations,
             ego_from_lidar=None if lidar is None else SE3(lidar.rotation, lidar.translation * factor),
+            **self._maps(lambda shape: shape.scaled_by(factor)),
         )
 
     def mirrored_y(self) -> Frame:
@@ -143,15 +153,28 @@ class Frame:
             annotations=annotations,
             global_from_ego=None if self.global_from_ego is None else _mirrored_pose(self.global_from_ego),
             ego_from_lidar=None if self.ego_from_lidar is None else _mirrored_pose(self.ego_from_lidar),
+            **self._maps(lambda shape: shape.mirrored_y()),
         )
 
     def to(self, device: torch.device | str) -> Frame:
-        """Points and annotations on another device; pictures stay where they are."""
+        """Points, annotations and maps on another device; pictures stay where they are."""
         return replace(
             self,
             points=None if self.points is None else self.points.to(device),
             annotations=None if self.annotations is None else self.annotations.to(device),
+            vector_map=None if self.vector_map is None else self.vector_map.to(device),
+            lane_graph=None if self.lane_graph is None else self.lane_graph.to(device),
+            sd_map=None if self.sd_map is None else self.sd_map.to(device),
         )
+
+    def _maps(self, change: Callable[[Any], Any]) -> dict[str, Any]:
+        """The three kinds of map after a change of their geometry (of `Polylines` or a `LaneGraph`)."""
+        maps, sd, lanes = self.vector_map, self.sd_map, self.lane_graph
+        return {
+            "vector_map": None if maps is None else maps.with_lines(change(maps.lines)),
+            "lane_graph": None if lanes is None else change(lanes),
+            "sd_map": None if sd is None else sd.with_lines(change(sd.lines)),
+        }
 
     def _refuse_sweeps(self, action: str) -> None:
         if self.sweeps:
