@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DataError, suggestion
-from ..structures import (
-    SE3, Annotations, Boxes3D, Calibration, Camera, Frame, NuScenesRows, PointCloud, Sweep, VectorMap,
-)
+from ..structures import SE3, Annotations, Boxes3D, Calibration, Camera, Frame, NuScenesRows, PointCloud, Sweep
+from ..structures.vector_map import VectorMap
 from .base import FrameDataset, Transform, count_labels, labels_of
 from .index import CameraRecord, FrameIndex, FrameRecord, IndexSource, ObjectRecord, SweepRecord, pose_from_row
 from .maps.window import MapWindow

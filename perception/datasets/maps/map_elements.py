@@ -87,8 +87,12 @@ def crossing_lines(crossings: np.ndarray, region: Polygon) -> Iterator[LineStrin
 
 def clipped_areas(areas: np.ndarray, region: Polygon) -> np.ndarray:
     """What of each polygon lies in a region, as an object array without those of which nothing does."""
-    clipped = [parts_of(area, shapely.GeometryType.POLYGON) for area in shapely.intersection(mended(areas), region)]
-    return geometry_array([parts[0] if len(parts) == 1 else MultiPolygon(parts) for parts in clipped if parts])
+    clipped = shapely.intersection(mended(areas), region)
+    kinds = shapely.get_type_id(clipped)
+    mixed = (kinds != shapely.GeometryType.POLYGON) & (kinds != shapely.GeometryType.MULTIPOLYGON)
+    polygons = [MultiPolygon(parts_of(area, shapely.GeometryType.POLYGON)) for area in clipped[mixed]]
+    clipped[mixed] = geometry_array(polygons)        # without the lines and points in which it touches the region
+    return clipped[~shapely.is_empty(clipped)]
 
 
 def mended(areas: np.ndarray) -> np.ndarray:
