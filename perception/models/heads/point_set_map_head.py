@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,17 +68,8 @@ class PointSetMapHead(nn.Module):
             MapQueryLayer(channels, heads=heads, points=points, hidden=hidden or 2 * channels, dropout=dropout)
             for _ in range(layers)
         )
-        self.class_branches = nn.ModuleList(_mlp(channels, len(self.classes)) for _ in range(layers))
-        self.point_branches = nn.ModuleList(_mlp(channels, 2) for _ in range(layers))
-        self.init_weights()
-
-    def init_weights(self) -> None:
-        """Class biases such that every query begins at a probability of 1 %; the points begin at their references."""
-        for branch in self.class_branches:
-            nn.init.constant_(branch[-1].bias, -4.595)
-        for branch in self.point_branches:
-            nn.init.zeros_(branch[-1].weight)
-            nn.init.zeros_(branch[-1].bias)
+        self.class_branches = nn.ModuleList(_class_branch(channels, len(self.classes)) for _ in range(layers))
+        self.point_branches = nn.ModuleList(_point_branch(channels) for _ in range(layers))
 
     def forward(self, bev: Tensor, inputs: Mapping[str, Any] | None = None) -> Layers:
         """(B, C, H, W) -> logits (B, Q, K) and points (B, Q, count, 2) in [0, 1], x then y, of every layer."""
@@ -133,10 +125,19 @@ class PointSetMapHead(nn.Module):
         )
 
 
-def _mlp(channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(), nn.Linear(channels, out_channels)
-    )
+def _class_branch(channels: int, classes: int) -> nn.Sequential:
+    """Logits that begin at a probability of 1 %."""
+    last = nn.Linear(channels, classes)
+    nn.init.constant_(last.bias, -math.log(99))
+    return nn.Sequential(nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(), last)
+
+
+def _point_branch(channels: int) -> nn.Sequential:
+    """Steps from the reference points that begin at zero."""
+    last = nn.Linear(channels, 2)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(), last)
 
 
 def _vector_map(frame: Frame) -> VectorMap:
