@@ -14,6 +14,7 @@ ARGUMENTS = {
     "RangeFilter": {"point_range": (0, -20, -2, 25, 20, 4)},
     "FilterClasses": {"classes": ("pedestrian", "car")},
     "PasteObjects": {"groups": {"car": 3}},
+    "ResizeImages": {"size": (40, 64)},
 }
 NAMES = [name for name in list_registered(TRANSFORMS) if TRANSFORMS.get(name).__module__.startswith("perception.")]
 KEEP_PICTURES = [name for name in NAMES if name not in ("DropCameras", "PasteObjects", "RandomFlip")]
