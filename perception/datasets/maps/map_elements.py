@@ -24,6 +24,7 @@ from .window import MapWindow
 
 CROSSING, DIVIDER, BOUNDARY = (MAP_CLASSES.index(name) for name in ("ped_crossing", "divider", "boundary"))
 CLOCKWISE, COUNTER_CLOCKWISE = -1.0, 1.0
+JOIN_GRID = 1e-7                                     # [m] unions are computed on it
 PARALLEL = 0.01                                      # 1 - |cos| below it: less than 8 degrees apart
 
 Element: TypeAlias = tuple[int, np.ndarray]          # label, (V, 2 or 3) float64 vertices [m]
@@ -71,7 +72,7 @@ def map_elements(layers: MapLayers, window: MapWindow) -> list[Element]:
 
 def boundary_lines(areas: np.ndarray, region: Polygon) -> Iterator[LineString]:
     """The outlines of the union of areas within a region, the areas to their right."""
-    for polygon in parts_of(shapely.union_all(areas), shapely.GeometryType.POLYGON):
+    for polygon in parts_of(united(areas), shapely.GeometryType.POLYGON):
         turned = orient(polygon, CLOCKWISE)
         for ring in (turned.exterior, *turned.interiors):
             yield from cut(LineString(ring), region)
@@ -113,7 +114,7 @@ def united_crossings(crossings: np.ndarray) -> list[BaseGeometry]:
     """
     bounds, axes = shapely.bounds(crossings), [long_axis(area) for area in crossings]
     free = np.ones(len(crossings), dtype=bool)
-    united = []
+    groups = []
     for place, axis in enumerate(axes):
         if not free[place]:
             continue
@@ -122,8 +123,13 @@ def united_crossings(crossings: np.ndarray) -> list[BaseGeometry]:
         group = free & near & parallel
         group[place] = True
         free &= ~group
-        united.append(shapely.union_all([area for area, chosen in zip(crossings, group, strict=True) if chosen]))
-    return united
+        groups.append(united(crossings[group]))
+    return groups
+
+
+def united(areas: np.ndarray) -> BaseGeometry:
+    """The union of polygons, those that meet but for the rounding of a turned frame without a gap between them."""
+    return shapely.union_all(areas, grid_size=JOIN_GRID)
 
 
 def long_axis(area: BaseGeometry) -> np.ndarray:
