@@ -142,6 +142,7 @@ class Frame:
         """
         self._refuse_sweeps("mirroring")
         points, annotations = self.points, self.annotations
+        mirrored_map = None if self.vector_map is None else self.vector_map.mirrored_y()
         if points is not None:
             points = points.with_xyz(points.xyz * points.data.new_tensor([1.0, -1.0, 1.0]))
         if annotations is not None:
@@ -153,7 +154,7 @@ class Frame:
             annotations=annotations,
             global_from_ego=None if self.global_from_ego is None else _mirrored_pose(self.global_from_ego),
             ego_from_lidar=None if self.ego_from_lidar is None else _mirrored_pose(self.ego_from_lidar),
-            **self._maps(lambda shape: shape.mirrored_y()),
+            **{**self._maps(lambda shape: shape.mirrored_y()), "vector_map": mirrored_map},
         )
 
     def to(self, device: torch.device | str) -> Frame:

@@ -12,6 +12,7 @@ from .polylines import Polylines
 from .se3 import SE3
 
 MAP_CLASSES = ("ped_crossing", "divider", "boundary")
+OUTLINES = ("ped_crossing", "boundary")              # classes whose lines go around an area in a fixed sense
 SD_CATEGORIES = ("road", "cross_walk", "side_walk")
 LANE_CLASSES = ("lane_segment", "ped_crossing")
 LINE_TYPES = ("none", "solid", "dashed")
@@ -21,6 +22,9 @@ AREA_CLASSES = ("ped_crossing", "road_boundary")
 @dataclass(frozen=True, eq=False)
 class VectorMap:
     """The true map elements within a region around the vehicle, in the frame's ego frame.
+
+    Boundaries have the road to their right, and crossings run counter-clockwise; both may be open where the region cuts
+    them.
 
     Args:
         lines: P polylines [m].
@@ -51,6 +55,11 @@ class VectorMap:
     def with_lines(self, lines: Polylines) -> VectorMap:
         """The same elements elsewhere."""
         return replace(self, lines=lines)
+
+    def mirrored_y(self) -> VectorMap:
+        """Left and right exchanged; outlines are run through from their other end, so their sense stays."""
+        outlines = torch.tensor([name in OUTLINES for name in self.classes], device=self.labels.device)
+        return self.with_lines(self.lines.mirrored_y().reversed(outlines[self.labels]))
 
     def to(self, device: torch.device | str) -> VectorMap:
         """The same on another device."""

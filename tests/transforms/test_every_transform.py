@@ -11,6 +11,7 @@ from perception.structures import Frame
 
 ARGUMENTS = {
     "Compose": {"transforms": [{"type": "GlobalRotation"}, {"type": "PointShuffle"}]},
+    "CropVectorMap": {"region": (-15, -10, 25, 10)},
     "RangeFilter": {"point_range": (0, -20, -2, 25, 20, 4)},
     "FilterClasses": {"classes": ("pedestrian", "car")},
     "PasteObjects": {"groups": {"car": 3}},

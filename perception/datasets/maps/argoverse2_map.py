@@ -6,11 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import shapely
 from shapely import LineString, Polygon
 
 from ...errors import DataError
-from .map_elements import MapLayers, geometry_array, lines_of, parts_of
+from .map_elements import MapLayers, geometry_array, lines_of, mended, parts_of, united
 from .world_map import WorldMap
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def painted_dividers(api: ArgoverseStaticMap, edge: shapely.Geometry) -> list[Li
         ):
             if mark.value in UNPAINTED or len(bound.xyz) < 2:
                 continue
-            line = LineString(bound.xyz)
+            line = LineString(_finite(bound.xyz))
             key = shapely.to_wkb(shapely.normalize(shapely.force_2d(line)))
             between[key] = between.get(key, False) or neighbor is not None
             shapes.setdefault(key, line)
@@ -80,11 +81,14 @@ def _open(path: Path) -> ArgoverseStaticMap:
 
 
 def _layers(api: ArgoverseStaticMap) -> MapLayers:
-    areas = geometry_array([Polygon(area.xyz) for area in api.vector_drivable_areas.values()])
-    union = parts_of(shapely.union_all(areas), shapely.GeometryType.POLYGON)
-    edge = shapely.MultiPolygon(union).boundary
-    return MapLayers(
-        dividers=geometry_array(painted_dividers(api, edge)),
-        areas=areas,
-        crossings=geometry_array([Polygon(crossing.polygon) for crossing in api.vector_pedestrian_crossings.values()]),
-    )
+    areas = geometry_array([Polygon(_finite(area.xyz)) for area in api.vector_drivable_areas.values()])
+    road = parts_of(united(mended(areas)), shapely.GeometryType.POLYGON)
+    crossings = [Polygon(_finite(crossing.polygon)) for crossing in api.vector_pedestrian_crossings.values()]
+    dividers = painted_dividers(api, shapely.MultiPolygon(road).boundary)
+    return MapLayers(geometry_array(dividers), areas, geometry_array(crossings))
+
+
+def _finite(xyz: np.ndarray) -> np.ndarray:
+    if not np.isfinite(xyz).all():
+        raise ValueError(f"coordinates that are not finite: {xyz[~np.isfinite(xyz).all(axis=1)][0].tolist()}")
+    return xyz

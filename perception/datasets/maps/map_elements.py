@@ -8,7 +8,7 @@ are some, are carried along and interpolated at the cuts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from ...structures import Polylines, VectorMap
-from ...structures.vector_map import MAP_CLASSES
+from ...structures.vector_map import MAP_CLASSES, OUTLINES
 from .window import MapWindow
 
 CROSSING, DIVIDER, BOUNDARY = (MAP_CLASSES.index(name) for name in ("ped_crossing", "divider", "boundary"))
@@ -70,6 +70,23 @@ def map_elements(layers: MapLayers, window: MapWindow) -> list[Element]:
     return [(label, vertices_of(line, window.tolerance)) for label, line in lines]
 
 
+def cropped(whole: VectorMap, window: MapWindow) -> VectorMap:
+    """What of a local map lies in a window, cut as `map_elements` cuts: in the end one element can be several.
+
+    A crossing that was in several pieces has been one line since then, and is cut as such. Lines of no length are left
+    out.
+    """
+    elements: list[Element] = []
+    for line, label, name in zip(whole.lines, whole.labels.tolist(), whole.names(), strict=True):
+        if len(line) < 2:
+            continue
+        pieces = cut(LineString(line.double().numpy()), window.inner if name in OUTLINES else window.outer)
+        if name == MAP_CLASSES[CROSSING] and pieces:
+            pieces = [joined(pieces)]
+        elements += [(label, vertices_of(piece, window.tolerance)) for piece in pieces]
+    return replace(vector_map(elements, whole.lines.dim), classes=whole.classes)
+
+
 def boundary_lines(areas: np.ndarray, region: Polygon) -> Iterator[LineString]:
     """The outlines of the union of areas within a region, the areas to their right."""
     for polygon in parts_of(united(areas), shapely.GeometryType.POLYGON):
@@ -83,7 +100,7 @@ def crossing_lines(crossings: np.ndarray, region: Polygon) -> Iterator[LineStrin
     for polygon in parts_of(united_crossings(crossings), shapely.GeometryType.POLYGON):
         pieces = cut(LineString(orient(polygon, COUNTER_CLOCKWISE).exterior), region)
         if pieces:
-            yield LineString([vertex for piece in pieces for vertex in piece.coords])
+            yield joined(pieces)
 
 
 def clipped_areas(areas: np.ndarray, region: Polygon) -> np.ndarray:
@@ -151,6 +168,11 @@ def cut(line: LineString, region: Polygon) -> list[LineString]:
     """The pieces of a line in a region; those that meet end to end are one, such as where a ring begins."""
     pieces = lines_of(shapely.intersection(line, region))
     return lines_of(shapely.line_merge(shapely.MultiLineString(pieces))) if len(pieces) > 1 else pieces
+
+
+def joined(pieces: Sequence[LineString]) -> LineString:
+    """One line through the vertices of all pieces."""
+    return LineString([vertex for piece in pieces for vertex in piece.coords])
 
 
 def lines_of(geometry: BaseGeometry | Sequence[BaseGeometry] | np.ndarray) -> list[LineString]:

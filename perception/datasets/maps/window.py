@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -29,7 +29,7 @@ class MapWindow:
         ValueError: the region less its inset is empty, or another value is out of its range.
     """
 
-    region: tuple[float, float, float, float] = (-30.0, -15.0, 30.0, 15.0)
+    region: Sequence[float] = (-30.0, -15.0, 30.0, 15.0)
     inset: float = 0.2
     tolerance: float = 0.2
     dim: int = 2
@@ -49,14 +49,17 @@ class MapWindow:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | MapWindow) -> MapWindow:
-        """From the keywords of the constructor. Raises ConfigError if one is unknown (the nearest is suggested)."""
+        """From the keywords of the constructor. Raises ConfigError if one is unknown or its value is refused."""
         if isinstance(config, MapWindow):
             return config
         known = [field.name for field in fields(cls)]
         for name in config:
             if name not in known:
                 raise ConfigError(f'a map has no option "{name}"{suggestion(name, known)}; it has {", ".join(known)}')
-        return cls(**config)
+        try:
+            return cls(**config)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"map: {error}") from error
 
     @property
     def outer(self) -> shapely.Polygon:
