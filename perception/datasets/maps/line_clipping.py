@@ -52,26 +52,32 @@ def stretches_inside(points: np.ndarray, region: Region) -> np.ndarray:
         (R, 2) float64 first and last place of every stretch in order; place 1.25 is a quarter of the way from vertex 1
         to vertex 2. A stretch that only touches the border in a point is left out.
     """
-    start, step = points[:-1], np.diff(points, axis=0)                             # (V - 1, 2)
     low, high = np.array(region[:2]), np.array(region[2:])
+    if len(points) > 1 and (points >= low).all() and (points <= high).all():       # most lines, at a tenth of the cost
+        return np.array([[0.0, len(points) - 1.0]])
+    start, step = points[:-1], points[1:] - points[:-1]                            # (V - 1, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         first, second = (low - start) / step, (high - start) / step
     still = step == 0.0
-    within = (start >= low) & (start <= high)
-    enter = np.where(still, np.where(within, 0.0, np.inf), np.minimum(first, second)).max(axis=1, initial=0.0)
-    leave = np.where(still, np.where(within, 1.0, -np.inf), np.maximum(first, second)).min(axis=1, initial=1.0)
+    outside = (start < low) | (start > high)
+    enter = np.where(still, np.where(outside, np.inf, 0.0), np.minimum(first, second)).max(axis=1, initial=0.0)
+    leave = np.where(still, np.where(outside, -np.inf, 1.0), np.maximum(first, second)).min(axis=1, initial=1.0)
     rows = np.flatnonzero(enter < leave)
     if not len(rows):
         return np.zeros((0, 2))
     begins, ends = rows + enter[rows], rows + leave[rows]
-    starts_anew = np.r_[True, begins[1:] > ends[:-1]]
-    return np.stack([begins[starts_anew], ends[np.r_[starts_anew[1:], True]]], axis=1)
+    breaks = np.flatnonzero(begins[1:] > ends[:-1]) + 1
+    return np.stack([begins[[0, *breaks]], ends[[*(breaks - 1), -1]]], axis=1)
 
 
 def cut_line(points: np.ndarray, first: float, last: float) -> np.ndarray:
     """The part of a line (V, C) between two places, in its direction: (W, C), W >= 2 for first < last."""
     inner = np.arange(np.floor(first) + 1, np.ceil(last))
-    places = np.concatenate([[first], inner, [last]])
+    return at_places(points, np.concatenate([[first], inner, [last]]))
+
+
+def at_places(points: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Points of a line (V, C) at places (W,) in [0, V - 1]: (W, C)."""
     below = np.minimum(places.astype(np.int64), len(points) - 2)
     share = (places - below)[:, None]
     return points[below] * (1.0 - share) + points[below + 1] * share
