@@ -36,7 +36,7 @@ class LineSlots:
 
     def pack(self, tokens: Tensor) -> Tensor:
         """(L, T, C) -> (B, most * T, C), zeros where an image has fewer lines than the others."""
-        L, T, C = tokens.shape
+        T, C = tokens.shape[1:]
         room = tokens.new_zeros(self.num_images * self.most, T, C)
         return room.index_copy(0, self.slot, tokens).view(self.num_images, self.most * T, C)
 

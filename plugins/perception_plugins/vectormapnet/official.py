@@ -74,8 +74,8 @@ def load_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the keys of an official state_dict to those of `MapGenerator`.
 
     Raises:
-        CheckpointError: a key belongs to another architecture (all such keys are listed), or the prediction heads, which
-            all layers share and the file repeats for each, differ between layers.
+        CheckpointError: a key belongs to another architecture (all such keys are listed), or the prediction heads
+            differ between layers, which share them.
     """
     for key, value in state.items():
         match = _SHARED.fullmatch(key)
