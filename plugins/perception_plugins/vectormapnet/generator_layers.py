@@ -137,7 +137,8 @@ class GeneratorDecoder(nn.Module):
 
     def project(self, memory: Tensor) -> list[KeyValue]:
         """(B, S, C) -> keys and values of every layer, (B, heads, S, D) each."""
-        return [layer.cross_attn.key_value(memory) for layer in self.layers]
+        pairs = (layer.cross_attn.key_value(memory) for layer in self.layers)
+        return [(key.contiguous(), value.contiguous()) for key, value in pairs]        # read often: rows side by side
 
     def forward(
         self,
