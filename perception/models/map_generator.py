@@ -13,6 +13,8 @@ from perception.errors import ConfigError
 from perception.registry import MODELS
 from perception.structures import Frame, MapPredictions
 
+from .stage import Stage, stages_of
+
 
 @MODELS.register_module(role="task_model")
 class MapGenerator(BaseModel):
@@ -72,10 +74,22 @@ class MapGenerator(BaseModel):
         """(B, C, H, W) map that the head reads."""
         return self.neck(self.bev_encoder(inputs))
 
+    def stages(self, batch: Mapping[str, Any]) -> list[Stage]:
+        """The steps from the inputs of a batch to its predictions."""
+        inputs, frames = batch["inputs"], batch["data_samples"]
+        encode, head = stages_of(self.bev_encoder, "BEV encoder"), getattr(self.head, "stages", None)
+        neck = [] if isinstance(self.neck, nn.Identity) else [Stage("BEV neck", self.neck, (self.neck,))]
+        find = [Stage("head", lambda bev: self.head(bev, inputs), (self.head,))] if head is None else head(inputs)
+        return [*encode, *neck, *find, Stage("decode", lambda raw: self.decode(raw, frames))]
+
+    def can_learn_from(self, frame: Frame) -> bool:
+        """Whether a frame has a map."""
+        return frame.vector_map is not None or frame.lane_graph is not None
+
     def loss(self, inputs: Mapping[str, Any], frames: Sequence[Frame]) -> dict[str, Tensor]:
         """Losses by name against the maps of the frames."""
         for frame in frames:
-            if frame.vector_map is None and frame.lane_graph is None:
+            if not self.can_learn_from(frame):
                 raise ConfigError(f"frame {frame.token} has no map to learn from; give the data set a `map`")
         return self.head.loss(self.bev(inputs), frames, inputs)
 
