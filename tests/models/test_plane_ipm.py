@@ -126,6 +126,12 @@ def test_the_points_are_saved_with_the_model():
     assert PlaneIPM().bev_planes.shape == (4, 100, 200, 3)
 
 
+def test_another_memory_order_of_the_model_changes_nothing():
+    lift = PlaneIPM((-12.0, -6.0, 12.0, 6.0), (13, 7), (-0.5, 0.0, 0.8)).to(memory_format=torch.channels_last)
+    features = random_features(4)
+    assert torch.equal(lift(features, ring(), SIZE), LIFT(features, ring(), SIZE))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -65,7 +65,7 @@ class PlaneIPM(nn.Module):
             (B, N, P, 2) locations, -1 to 1 across a picture, x then y; (B, N, P) bool, whether the camera sees the
             point.
         """
-        x, y, z = self.bev_planes.view(-1, 3).unbind(1)                             # (P,) each
+        x, y, z = self.bev_planes.reshape(-1, 3).unbind(1)                          # (P,) each
         from_x, from_y, from_z, offset = image_from_ego[:, :, :3].float().split(1, dim=3)
         uvd = from_x * x + from_y * y + from_z * z + offset                         # (B, N, 3, P), u and v times depth
         depth = uvd[:, :, 2:]

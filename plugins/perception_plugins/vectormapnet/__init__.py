@@ -1,7 +1,9 @@
-"""VectorMapNet: vector HD maps from cameras, LiDAR or both, written vertex by vertex."""
+"""VectorMapNet: vector HD maps from surround cameras, LiDAR or both, written vertex by vertex."""
 
 from perception.registry import PluginInfo
 
+from .bev_neck import VectorMapNetNeck
+from .encoder import VectorMapNetEncoder
 from .map_head import VectorMapHead
 from .official import load_official
 
@@ -9,10 +11,10 @@ PLUGIN = PluginInfo(
     name="vectormapnet",
     title="VectorMapNet: End-to-end Vectorized HD Map Learning",
     year=2023,
-    roles=("bev_encoder", "map_head"),
+    roles=("bev_encoder", "neck", "map_head"),
     official="Mrmoore98/VectorMapNet_code",
     checkpoints={"vectormapnet": "configs/vectormapnet/vectormapnet_camera_nuscenes.py"},
     parity="modules, losses and gradients equal the authors' code to 1e-4, tokens of greedy decoding exactly",
 )
 
-__all__ = ["PLUGIN", "VectorMapHead", "load_official"]
+__all__ = ["PLUGIN", "VectorMapHead", "VectorMapNetEncoder", "VectorMapNetNeck", "load_official"]
