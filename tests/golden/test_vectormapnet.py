@@ -16,8 +16,9 @@ from perception.structures import Frame
 from perception_plugins.vectormapnet import VectorMapHead, load_official
 from perception_plugins.vectormapnet.detector import Detections, ElementDetector
 from perception_plugins.vectormapnet.generator import Condition, PolylineGenerator
-from perception_plugins.vectormapnet.keypoints import keypoints_of
+from perception_plugins.vectormapnet.keypoints import NUM_KEYPOINTS, keypoints_of
 from perception_plugins.vectormapnet.losses import DetectorLoss, token_log_probabilities, weighted_log_loss
+from perception_plugins.vectormapnet.map_head import best_elements
 from perception_plugins.vectormapnet.matching import MatchCosts
 from perception_plugins.vectormapnet.sampling import nucleus_logits
 from perception_plugins.vectormapnet.targets import cells_of, condition_of, token_weights
@@ -25,6 +26,7 @@ from perception_plugins.vectormapnet.tokens import Canvas
 
 ELSEWHERE = {"ipm", "camera_encoder", "lidar_encoder", "bev_neck", "target_geometry"}     # cases of other test files
 BOUNDARY = 2
+KIND_OF = {count: kind for kind, count in NUM_KEYPOINTS.items()}
 Maps = Mapping[str, Tensor]
 close = torch.testing.assert_close
 
@@ -63,17 +65,19 @@ def _detector_of(config: dict[str, Any]) -> ElementDetector:
     )
 
 
-def _generator_of(config: dict[str, Any]) -> PolylineGenerator:
+def _generator_of(config: dict[str, Any], keypoints: int) -> PolylineGenerator:
     return PolylineGenerator(
         config["in_channels"], config["num_classes"], Canvas(size=tuple(config["canvas_size"])),
-        max_positions=config["max_seq_length"], dropout=config.get("dropout", 0.2), **_options(config),
+        num_keypoints=keypoints, max_positions=config["max_seq_length"], dropout=config.get("dropout", 0.2),
+        **_options(config),
     )
 
 
 def _head_of(config: dict[str, Any]) -> VectorMapHead:
     return VectorMapHead(
         config["in_channels"], classes=tuple(f"class{k}" for k in range(config["num_classes"])),
-        canvas=config["canvas_size"], detector={**_options(config), "num_queries": config["num_query"]},
+        canvas=config["canvas_size"], keypoints=KIND_OF[config["bbox_size"]],
+        detector={**_options(config), "num_queries": config["num_query"]},
         generator={**_options(config), "max_positions": config["max_seq_length"]}, top_k=config["max_lines"],
         max_vertices=config["max_sample_length"], nucleus=0.0,
     )
@@ -83,20 +87,24 @@ def _condition(inputs: Maps) -> Condition:
     return Condition(inputs["lines_cls"].long(), inputs["bbox_flat"].long(), inputs["lines_bs_idx"].long())
 
 
+def _check_outputs(golden: Golden, ours: Maps, atol: float, rtol: float = 0.0) -> None:
+    """Every output that the file has, and no other; whole numbers must be equal."""
+    for name, expected in golden.out.items():
+        exact = {} if expected.is_floating_point() else {"atol": 0.0, "rtol": 0.0}
+        value = ours[name].reshape(expected.shape).to(expected.dtype)
+        close(value, expected, **{"atol": atol, "rtol": rtol, **exact}, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def _det_forward(golden: Golden) -> None:
-    detector, out = _detector_of(golden.config), golden.out
+    detector = _detector_of(golden.config)
     _load(detector, golden.state, "head.det_net.", "head.detector.")
     bev = golden.inputs["bev"].requires_grad_()
     found, (tokens, _) = detector(bev), detector.decode(bev)
-    for layer in range(golden.config["num_layers"]):
-        for name, ours in (("lines", found.keypoints), ("scores", found.scores)):
-            if f"{name}{layer}" in out:
-                close(ours[layer], out[f"{name}{layer}"], atol=1e-4, rtol=1e-4)
-    if "embeddings_last" in out:
-        close(tokens[-1].reshape(out["embeddings_last"].shape), out["embeddings_last"], atol=1e-4, rtol=1e-4)
     scalar = 0.05 * found.keypoints[-1].sum() + found.scores[-1].square().sum()
-    if "scalar" in out:
-        _close_in_size(scalar.view(1), out["scalar"], "scalar")
+    ours = {f"lines{layer}": keypoints for layer, keypoints in enumerate(found.keypoints)}
+    ours |= {f"scores{layer}": scores for layer, scores in enumerate(found.scores)}
+    ours |= {"embeddings_last": tokens[-1], "scalar": scalar}
+    _check_outputs(golden, ours, atol=1e-4, rtol=1e-4)
     scalar.backward()
     _check_grads(golden, detector, "head.det_net.", "head.detector.", bev)
 
@@ -105,19 +113,16 @@ def _det_postprocess(golden: Golden) -> None:
     config = golden.config | {"max_seq_length": 8, "max_sample_length": 4}
     found = Detections(golden.inputs["scores"][None], golden.inputs["lines"][None])
     scores, condition = _head_of(config).select(found)
-    out = golden.out
-    ours = {
-        "scores": scores, "labels": condition.labels, "bbox_flat": condition.keypoints.int(),
+    queries = best_elements(golden.inputs["scores"], config["max_lines"])[1]
+    keypoints = golden.inputs["lines"][torch.arange(len(queries))[:, None], queries]
+    _check_outputs(golden, {
+        "scores": scores, "labels": condition.labels, "bbox": keypoints, "bbox_flat": condition.keypoints,
         "lines_cls": condition.labels, "lines_bs_idx": condition.images,
-    }
-    for name in ours.keys() & out.keys():
-        close(ours[name].reshape(out[name].shape), out[name], atol=1e-6 if name == "scores" else 0, rtol=0)
-    if "bbox" in out:
-        close(condition.keypoints.view(out["bbox"].shape), out["bbox"].round().long(), atol=0, rtol=0)
+    }, atol=1e-6)
 
 
 def _det_loss(golden: Golden) -> None:
-    config, inputs, out = golden.config, golden.inputs, golden.out
+    config, inputs = golden.config, golden.inputs
     layers, images = range(config["num_layers"]), range(config["B"])
     leaves = {f"{kind}{k}": inputs[f"{kind}{k}"].requires_grad_() for kind in ("scores", "lines") for k in layers}
     found = Detections(*(torch.stack([leaves[f"{kind}{k}"] for k in layers]) for kind in ("scores", "lines")))
@@ -129,87 +134,70 @@ def _det_loss(golden: Golden) -> None:
     loss = DetectorLoss(
         costs, config.get("loss_cls_weight", 2.0), config.get("loss_reg_weight", 0.1), config.get("smooth_l1_beta", 0.5)
     )
+    losses, _ = loss(found, labels, truth)
+    total = torch.stack(list(losses.values())).sum()
+    ours = {"loss_total": total, **{f"loss.{name.replace('_', '.')}": value for name, value in losses.items()}}
     for layer in layers:
         for b in images:
-            _check_match(out, costs, (found.scores[layer, b], found.keypoints[layer, b], labels[b], truth[b]), layer, b)
-    losses, _ = loss(found, labels, truth)
-    for name, value in losses.items():
-        if (key := f"loss.{name.replace('_', '.')}") in out:
-            close(value.view(1), out[key], atol=1e-5, rtol=1e-5)
-    total = torch.stack(list(losses.values())).sum()
-    if "loss_total" in out:
-        close(total.view(1), out["loss_total"], atol=1e-5, rtol=1e-5)
+            image = (found.scores[layer, b], found.keypoints[layer, b], labels[b], truth[b])
+            terms, (queries, truths) = costs.terms(*image), costs.pairs(*image)
+            ours[f"cost.l{layer}.b{b}"] = torch.stack(terms).sum(dim=0)
+            ours |= {f"cost_{name}.b{b}": term for name, term in zip(("cls", "reg", "giou"), terms, strict=True)}
+            ours[f"assigned_gt_inds.l{layer}.b{b}"] = torch.zeros(len(image[0]), dtype=torch.int64)
+            ours[f"assigned_gt_inds.l{layer}.b{b}"][queries] = truths + 1
+    _check_outputs(golden, ours, atol=1e-5, rtol=1e-5)
     total.backward()
     for key, grad in golden.grad.items():
         close(leaves[key].grad, grad, atol=1e-5, rtol=1e-4)
 
 
-def _check_match(out: Maps, costs: MatchCosts, image: tuple[Tensor, ...], layer: int, b: int) -> None:
-    terms = costs.terms(*image)
-    place = f"l{layer}.b{b}"
-    if f"cost.{place}" in out:
-        close(torch.stack(terms).sum(dim=0), out[f"cost.{place}"], atol=1e-5, rtol=1e-5)
-    if f"cost.l{layer + 1}.b{b}" not in out:                 # single terms are those of the last layer
-        for name, term in zip(("cls", "reg", "giou"), terms, strict=True):
-            if f"cost_{name}.b{b}" in out:
-                close(term, out[f"cost_{name}.b{b}"], atol=1e-5, rtol=1e-5)
-    if f"assigned_gt_inds.{place}" in out:
-        queries, truths = costs.pairs(*image)
-        assigned = torch.zeros(len(image[0]), dtype=torch.int64)
-        assigned[queries] = truths + 1
-        assert torch.equal(assigned, out[f"assigned_gt_inds.{place}"])
-
-
 def _gen_teacher_forcing(golden: Golden) -> None:
-    generator, inputs, out = _generator_of(golden.config), golden.inputs, golden.out
+    inputs = golden.inputs
+    generator = _generator_of(golden.config, inputs["bbox_flat"].shape[1] // 2)
     _load(generator, golden.state, "head.gen_net.", "head.generator.")
     bev, condition = inputs["bev"].requires_grad_(), _condition(inputs)
     tokens, mask, weights = inputs["polylines"].long(), inputs["polyline_masks"].bool(), inputs["polyline_weights"]
     logits = generator(generator.read(bev), condition, tokens)
     loss = weighted_log_loss(logits, tokens, mask, weights) / weights.sum()
     ours = {
-        "logits": logits, "log_prob_masked": token_log_probabilities(logits, tokens) * mask, "loss_seq": loss.view(1),
+        "logits": logits, "log_prob_masked": token_log_probabilities(logits, tokens) * mask, "loss_seq": loss,
         "condition_tokens": generator.prefix(condition), "memory_tokens": generator.memory(bev)[condition.images],
     }
-    for name in ours.keys() & out.keys():
-        close(ours[name], out[name], atol=1e-4, rtol=1e-4)
-    if "attn_mask" in out:
-        assert torch.equal(~generator.prefix_mask(len(out["attn_mask"])), out["attn_mask"].bool())
+    if "attn_mask" in golden.out:
+        ours["attn_mask"] = ~generator.prefix_mask(len(golden.out["attn_mask"]))
+    _check_outputs(golden, ours, atol=1e-4, rtol=1e-4)           # relative for the logits of -1e9
     loss.backward()
     _check_grads(golden, generator, "head.gen_net.", "head.generator.", bev)
 
 
 def _gen_greedy_decode(golden: Golden) -> None:
-    generator, out, config = _generator_of(golden.config), golden.out, golden.config
+    config = golden.config
+    generator = _generator_of(config, golden.inputs["bbox_flat"].shape[1] // 2)
     _load(generator, golden.state, "head.gen_net.", "head.generator.")
     memory = generator.read(golden.inputs["bev"])
     tokens = generator.generate(memory, _condition(golden.inputs), max_vertices=config["max_sample_length"])
-    finished = (tokens == 0).any(dim=1)
     lines = [Canvas(size=tuple(config["canvas_size"])).vertices_of(line) for line in tokens]
     padded = torch.nn.utils.rnn.pad_sequence([*lines, torch.zeros(config["max_sample_length"], 2)], batch_first=True)
     before = torch.cat([tokens.new_ones(len(tokens), 1), tokens[:, :-1]], dim=1)
-    ours = {
-        "polylines": tokens, "completed": finished.byte(), "lines_norm": padded[:-1],
-        "polyline_masks": (before != 0).byte(), "lines_len": torch.tensor([len(line) for line in lines]),
-    }
-    for name in ours.keys() & out.keys():
-        close(ours[name], out[name], atol=1e-6 if name == "lines_norm" else 0, rtol=0)
+    _check_outputs(golden, {
+        "polylines": tokens, "completed": (tokens == 0).any(dim=1), "lines_norm": padded[:-1],
+        "polyline_masks": before != 0, "lines_len": torch.tensor([len(line) for line in lines]),
+    }, atol=1e-6)
 
 
 def _top_p(golden: Golden) -> None:
-    for mass in golden.config["p"]:
-        close(nucleus_logits(golden.inputs["logits"], mass), golden.out[f"p{mass}"], atol=0, rtol=0)
+    ours = {f"p{mass}": nucleus_logits(golden.inputs["logits"], mass) for mass in golden.config["p"]}
+    _check_outputs(golden, ours, atol=0.0)
 
 
 def _head_end_to_end(golden: Golden) -> None:
-    head, out = _head_of(golden.config), golden.out
+    head, B = _head_of(golden.config), golden.config["B"]
     _load(head, golden.state, "head.", "head.")
     written = head(golden.inputs["bev"])
-    condition, B = written.condition, golden.config["B"]
-    lines = [head.canvas.vertices_of(tokens) for tokens in written.tokens]
+    condition, lines = written.condition, [head.canvas.vertices_of(tokens) for tokens in written.tokens]
     ours = {
-        "bbox_flat": condition.keypoints.int(), "lines_bs_idx": condition.images, "lines_cls": condition.labels,
-        "polylines": written.tokens, "scores": written.scores.view(B, -1),
+        "bbox_flat": condition.keypoints, "lines_bs_idx": condition.images, "lines_cls": condition.labels,
+        "polylines": written.tokens, "scores": written.scores,
     }
     predictions = head.decode(written, [Frame(f"frame{b}", 0) for b in range(B)])
     for b in range(B):
@@ -218,29 +206,22 @@ def _head_end_to_end(golden: Golden) -> None:
         ours |= {f"b{b}.line{i}": lines[row] for i, row in enumerate(rows)}
         expected = [head.canvas.denormalise(lines[row]) for row in rows if len(lines[row]) > 1]
         close(list(predictions[b].lines), expected)
-    for name in ours.keys() & out.keys():
-        close(ours[name], out[name], atol=1e-5 if ours[name].is_floating_point() else 0, rtol=0)
+    _check_outputs(golden, ours, atol=1e-5)
 
 
 def _target_tokens(golden: Golden) -> None:
-    config, inputs, out = golden.config, golden.inputs, golden.out
-    canvas = Canvas(size=tuple(config["canvas_size"]))
-    count = sum(key.startswith("label") for key in inputs)
-    lines = [canvas.normalise(inputs[f"line{i}_m"]) for i in range(count)]
-    labels = torch.cat([inputs[f"label{i}"] for i in range(count)])
+    inputs, canvas = golden.inputs, Canvas(size=tuple(golden.config["canvas_size"]))
+    labels = torch.cat([inputs[f"label{i}"] for i in range(sum(key.startswith("label") for key in inputs))])
+    lines = [canvas.normalise(inputs[f"line{i}_m"]) for i in range(len(labels))]
     keypoints = torch.stack([keypoints_of(line, "box").flatten() for line in lines])
+    ours = {f"tokens{i}": canvas.tokens_of(line) for i, line in enumerate(lines)}
+    ours |= {"qkeypoint": condition_of(keypoints, canvas), "det_label": labels}
     for i, line in enumerate(lines):
-        if f"tokens{i}" in out:
-            close(canvas.tokens_of(line).int(), out[f"tokens{i}"], atol=0, rtol=0)
-        if f"weights{i}" in out:
-            weights = token_weights(line, by_length=int(labels[i]) == BOUNDARY)
-            close(weights, out[f"weights{i}"], atol=1e-6, rtol=0)
-    if "keypoint" in out:                                    # float32 of numbers up to 200
-        close(cells_of(keypoints, canvas).double(), out["keypoint"], atol=2e-5, rtol=0)
-    if "qkeypoint" in out:
-        close(condition_of(keypoints, canvas).int(), out["qkeypoint"], atol=0, rtol=0)
-    if "det_label" in out:
-        assert torch.equal(labels, out["det_label"])
+        weights = token_weights(line, by_length=int(labels[i]) == BOUNDARY)
+        if f"weights{i}" in golden.out:
+            close(weights, golden.out.pop(f"weights{i}"), atol=1e-6, rtol=0)
+    ours["keypoint"] = cells_of(keypoints, canvas)
+    _check_outputs(golden, ours, atol=2e-5)                      # keypoints are float32 of numbers up to 200
 
 
 CASES: dict[str, Callable[[Golden], None]] = {

@@ -104,7 +104,7 @@ class PolylineGenerator(nn.Module):
         return self.token_table(tokens) + self.axis_table(place % 2) + self.vertex_table(vertex)
 
     def prefix_mask(self, length: int, device: torch.device | str = "cpu") -> Tensor:
-        """(length, length) bool, True where a token may see another: the prefix sees itself, the others what is before."""
+        """(length, length) bool, True where a token may see another: the prefix itself, the others what is before."""
         mask = torch.ones(length, length, dtype=torch.bool, device=device).tril()
         mask[: self.prefix_length, : self.prefix_length] = True
         return mask
@@ -115,7 +115,7 @@ class PolylineGenerator(nn.Module):
         return self.to_logits(hidden).float().masked_fill(~self.allowed[axis], BLOCKED)
 
     def read(self, bev: Tensor) -> list[KeyValue]:
-        """(B, in_channels, H, W) map -> keys and values of every layer, (B, heads, H * W, D) each, made once an image."""
+        """(B, in_channels, H, W) map -> keys and values of every layer, (B, heads, H * W, D) each."""
         return self.decoder.project(self.memory(bev))
 
     def forward(self, memory: Sequence[KeyValue], condition: Condition, tokens: Tensor) -> Tensor:

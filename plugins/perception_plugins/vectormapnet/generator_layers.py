@@ -36,7 +36,7 @@ class LineSlots:
 
     def pack(self, tokens: Tensor) -> Tensor:
         """(L, T, C) -> (B, most * T, C), zeros where an image has fewer lines than the others."""
-        L, T, C = tokens.shape
+        T, C = tokens.shape[1:]
         room = tokens.new_zeros(self.num_images * self.most, T, C)
         return room.index_copy(0, self.slot, tokens).view(self.num_images, self.most * T, C)
 
@@ -137,7 +137,8 @@ class GeneratorDecoder(nn.Module):
 
     def project(self, memory: Tensor) -> list[KeyValue]:
         """(B, S, C) -> keys and values of every layer, (B, heads, S, D) each."""
-        return [layer.cross_attn.key_value(memory) for layer in self.layers]
+        pairs = (layer.cross_attn.key_value(memory) for layer in self.layers)
+        return [(key.contiguous(), value.contiguous()) for key, value in pairs]        # read often: rows side by side
 
     def forward(
         self,

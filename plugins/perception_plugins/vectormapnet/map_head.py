@@ -78,7 +78,8 @@ class VectorMapHead(nn.Module):
         seed: of these draws. Every image begins anew, so it does not depend on the others of its batch.
 
     Raises:
-        ConfigError: a choice is unknown or a number out of range.
+        ConfigError: a choice is unknown, or a number out of range.
+        ValueError: an argument of a part is out of range.
     """
 
     def __init__(
@@ -191,13 +192,11 @@ class VectorMapHead(nn.Module):
 
     def select(self, found: Detections) -> tuple[Tensor, Condition]:
         """The best ``top_k`` pairs of query and class of each image: (L,) scores, and what the generator is told."""
-        scores = found.scores[-1].float().sigmoid().flatten(1)                            # (B, Q * K)
-        best, index = scores.topk(min(self.top_k, scores.shape[1]), dim=1)                # (B, k)
-        queries = torch.div(index, len(self.classes), rounding_mode="floor")
-        images = torch.arange(len(scores), device=scores.device)[:, None].expand_as(index)
+        scores, queries, labels = best_elements(found.scores[-1], self.top_k)            # (B, k) each
+        images = torch.arange(len(scores), device=scores.device)[:, None].expand_as(labels)
         keypoints = rounded(found.keypoints[-1].float()[images, queries])                 # (B, k, 2 P)
-        kept = best >= self.min_score
-        return best[kept], Condition((index % len(self.classes))[kept], keypoints[kept], images[kept])
+        kept = scores >= self.min_score
+        return scores[kept], Condition(labels[kept], keypoints[kept], images[kept])
 
     def draws(self, images: Tensor) -> Tensor:
         """(L, T) uniform numbers in [0, 1): the same for the first element of every image, and so on."""
@@ -230,6 +229,14 @@ class VectorMapHead(nn.Module):
                 )
             )
         return predictions
+
+
+def best_elements(logits: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, Q, K) logits -> scores, queries and classes (B, k) of the k best pairs, best first; k = min(count, Q * K)."""
+    K = logits.shape[2]
+    scores = logits.float().sigmoid().flatten(1)                                          # (B, Q * K)
+    best, index = scores.topk(min(count, scores.shape[1]), dim=1)
+    return best, torch.div(index, K, rounding_mode="floor"), index % K
 
 
 def rounded(keypoints: Tensor) -> Tensor:

@@ -60,7 +60,6 @@ RENAMES: tuple[Rename, ...] = (
 )
 DROPPED = (
     *official_encoder.DROPPED,
-    r"conv1x1\.weight",                              # of the released file; its own model has no such layer
     r"head\.augmentation\.(canvas_size|shift_scale|scaling_size)",
     r"head\.(det_net|gen_net)\.canvas_size",         # here the config says it
     _DET + r"transformer\.level_embeds",             # these two tables are never read
@@ -74,12 +73,12 @@ def load_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the keys of an official state_dict to those of `MapGenerator`.
 
     Raises:
-        CheckpointError: a key belongs to another architecture (all such keys are listed), or the prediction heads, which
-            all layers share and the file repeats for each, differ between layers.
+        CheckpointError: a key belongs to another architecture (all such keys are listed), or the prediction heads
+            differ between layers, which share them.
     """
     for key, value in state.items():
         match = _SHARED.fullmatch(key)
         first = None if match is None else f"{match[1]}0{match[3]}"
         if first is not None and (first not in state or not torch.equal(state[first], value)):
             raise CheckpointError(f"{key} differs from {first}, but all layers share one prediction head")
-    return rename_keys(state, RENAMES, DROPPED)
+    return official_encoder.with_linear_point_layer(rename_keys(state, RENAMES, DROPPED))

@@ -80,8 +80,8 @@ def map_targets(
 ) -> MapTargets:
     """Targets of the frames' vector maps; a frame without elements has none.
 
-    A line wholly outside the region is left out; single vertices outside it come to its edge, so a data set or transform
-    that has clipped the lines is left as it is.
+    A line wholly outside the region is left out; single vertices outside come to its edge, so lines that are clipped
+    already stay as they are.
 
     Args:
         frames: B frames.

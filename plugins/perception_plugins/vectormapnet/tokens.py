@@ -67,7 +67,7 @@ class Canvas:
         return share * (share.new_tensor(self.sides) + self.margin) + share.new_tensor(self.region[:2])
 
     def shrunken(self, vertices: Tensor) -> Tensor:
-        """(..., 2) ego frame [m] -> the frame in which the published figures were measured, truth and predictions alike.
+        """(..., 2) ego frame [m] -> the frame in which the published figures were measured; for truth and predictions.
 
         The release undoes its own normalisation without the margin, so there all lies nearer to the region's corner.
         """
@@ -80,7 +80,7 @@ class Canvas:
         return torch.cat([cells.flatten(), cells.new_full((1,), STOP)])
 
     def vertices_of(self, tokens: Tensor) -> Tensor:
-        """(T,) tokens of one line -> (V, 2) float32 vertices in [0, 1]; what follows a stop, or has no y, is left out."""
+        """(T,) tokens of one line -> (V, 2) float32 vertices in [0, 1], up to the stop; an x without y is left out."""
         stops = (tokens == STOP).nonzero()
         count = len(tokens) if len(stops) == 0 else int(stops[0])
         cells = tokens[: count // 2 * 2].view(-1, 2).float()
