@@ -168,12 +168,12 @@ class Frame:
         )
 
     def _maps(self, change: Callable[[Any], Any]) -> dict[str, Any]:
-        """The three kinds of map after a change of their geometry (of `Polylines` or a `LaneGraph`)."""
+        """The three kinds of map after a change of their geometry (of `Polylines`, a `LaneGraph` or an `SDMap`)."""
         maps, sd, lanes = self.vector_map, self.sd_map, self.lane_graph
         return {
             "vector_map": None if maps is None else maps.with_lines(change(maps.lines)),
             "lane_graph": None if lanes is None else change(lanes),
-            "sd_map": None if sd is None else sd.with_lines(change(sd.lines)),
+            "sd_map": None if sd is None else change(sd),
         }
 
     def _refuse_sweeps(self, action: str) -> None:

@@ -118,6 +118,7 @@ class SDMap:
         lines: P polylines [m] in the frame's ego frame, as precise as the map is.
         categories: (P,) int64 index into `SD_CATEGORIES`.
         lanes: (P,) int64 number of lanes of a road, both directions together; 0 if unknown.
+        right_hand: whether traffic keeps to the right, which such a map knows of the country.
 
     Raises:
         ValueError: a column is not int64 (P,), or (seen on the CPU) a category is unknown.
@@ -126,6 +127,7 @@ class SDMap:
     lines: Polylines
     categories: Tensor
     lanes: Tensor
+    right_hand: bool = True
 
     def __post_init__(self) -> None:
         _check_labels(self.lines, self.categories, SD_CATEGORIES, "categories")
@@ -142,9 +144,23 @@ class SDMap:
         """The same roads elsewhere."""
         return replace(self, lines=lines)
 
+    def moved_by(self, transform: SE3) -> SDMap:
+        """The roads in another frame; ``transform`` is new_from_old."""
+        return self.with_lines(self.lines.moved_by(transform))
+
+    def scaled_by(self, factor: float) -> SDMap:
+        """The roads enlarged about the origin."""
+        return self.with_lines(self.lines.scaled_by(factor))
+
+    def mirrored_y(self) -> SDMap:
+        """Left and right exchanged, so traffic keeps to the other side."""
+        return replace(self, lines=self.lines.mirrored_y(), right_hand=not self.right_hand)
+
     def to(self, device: torch.device | str) -> SDMap:
         """The same on another device."""
-        return SDMap(self.lines.to(device), self.categories.to(device), self.lanes.to(device))
+        return replace(
+            self, lines=self.lines.to(device), categories=self.categories.to(device), lanes=self.lanes.to(device)
+        )
 
 
 @dataclass(frozen=True, eq=False)
