@@ -28,14 +28,14 @@ def sample_and_mix(value: Tensor, shapes: Shapes, locations: Tensor, weights: Te
         (B, Q, heads * D).
     """
     B, _, heads, D = value.shape
-    Q = locations.shape[1]
+    _, Q, _, _, points, _ = locations.shape
     grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)             # (levels, B * heads, Q, points, 2)
     mixed = value.new_zeros(B * heads, D, Q)
     maps = value.split([H * W for H, W in shapes], dim=1)
     for level, ((H, W), grid) in enumerate(zip(shapes, grids, strict=True)):
         plane = maps[level].permute(0, 2, 3, 1).reshape(B * heads, D, H, W)
         sampled = F.grid_sample(plane, grid.to(plane.dtype), align_corners=False)   # (B * heads, D, Q, points)
-        share = weights[:, :, :, level].transpose(1, 2).reshape(B * heads, 1, Q, -1)
+        share = weights[:, :, :, level].transpose(1, 2).reshape(B * heads, 1, Q, points)
         mixed = mixed + (sampled * share).sum(dim=3)
     return mixed.view(B, heads * D, Q).transpose(1, 2)
 
@@ -125,6 +125,6 @@ class DeformableAttention(nn.Module):
         if self.average_levels:
             weights = weights.softmax(dim=-1) / self.levels
         else:
-            weights = weights.flatten(3).softmax(dim=-1).view_as(weights)
+            weights = weights.view(B, Q, self.heads, self.levels * self.points).softmax(dim=-1).view_as(weights)
         mixed = sample_and_mix(value, shapes, reference + offsets / sizes[:, None], weights)
         return mixed if self.output_proj is None else self.output_proj(mixed)

@@ -148,7 +148,8 @@ class MQBankDecoder(LaneDecoder):
         self.bank = None if use_bank == "never" else QueryBank(channels, bank_size)
         self.slot_embedding = nn.Embedding(boundary_size, channels)
         self.type_embedding = nn.Embedding(3, channels)
-        self.content_proj, self.pos_proj = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.content_proj = nn.Linear(channels, channels)
+        self.pos_proj = None if self.bank is None else nn.Linear(channels, channels)
         for embedding in (self.slot_embedding, self.type_embedding):
             nn.init.normal_(embedding.weight, std=0.02)
 
@@ -163,7 +164,7 @@ class MQBankDecoder(LaneDecoder):
         """The anchors that touch the model's range, as many as may become queries; None if there is none."""
         if not self.max_anchors:
             return None
-        anchors = sd_anchors(sd_map, self.line_points)
+        anchors = sd_anchors(sd_map.to("cpu"), self.line_points)                 # dozens of short steps
         unit = self.point_range.to_unit(anchors.centers)[..., :2]                # (M, K, 2)
         anchors = anchors[((unit >= 0) & (unit <= 1)).all(dim=2).any(dim=1)][: self.max_anchors]
         return anchors if len(anchors) else None
@@ -183,8 +184,9 @@ class MQBankDecoder(LaneDecoder):
             points[sample, :count] = self.point_range.to_unit(ends).to(points)
             kinds[sample, :count] = found.kinds.to(kinds.device)
         content, position = self.slot_embedding.weight.mean(dim=0), learned.position     # the slots' mean, (C,)
-        samples = None if self.bank is None else self.bank(points)                       # (B, Q, S, C)
-        if samples is not None:
+        samples = None
+        if self.bank is not None and self.pos_proj is not None:
+            samples = self.bank(points)                                                  # (B, Q, S, C)
             mean = samples.mean(dim=2)
             content, position = content + mean, position + self.pos_proj(mean)
         content = learned.content + self.content_proj(content) + self.type_embedding(kinds)

@@ -161,7 +161,7 @@ class LaneDecoder(nn.Module):
         boundary_size: S, points that stand for both boundaries of a lane; even.
 
     Raises:
-        ValueError: ``boundary_size`` is odd.
+        ValueError: ``boundary_size`` is odd, or there is no layer.
     """
 
     def __init__(
@@ -184,6 +184,8 @@ class LaneDecoder(nn.Module):
         nn.init.xavier_uniform_(self.reference_points.weight)
         nn.init.zeros_(self.reference_points.bias)
         self.layers = nn.ModuleList(layers)
+        if not self.layers:
+            raise ValueError("a decoder needs a layer")
 
     def forward(self, bev: Tensor, sd_maps: Sequence[SDMap | None] | None = None) -> list[LaneLayerOutput]:
         """(B, C, H, W) map, and what navigation maps know of the B places, -> what each layer says.

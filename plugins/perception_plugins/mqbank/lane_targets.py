@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from perception.structures import LaneGraph
-from perception.structures.polylines import resample_line
+from perception.structures.polylines import resample_line, resample_lines
 
 LANE, CROSSING = 0, 1                                # of `LANE_CLASSES`
 CROSSING_AREA = 0                                    # of `AREA_CLASSES`
@@ -90,8 +90,9 @@ def crossing_boundaries(outline: Tensor, edges: CrossingEdges = "annotated") -> 
     """Left and right boundary (2, 3) each of a pedestrian crossing.
 
     Args:
-        outline: (V, 3). One of four corners, with or without the first repeated, is taken as it is, any other through
-            the least rectangle around it in the xy plane, at its mean height.
+        outline: (V, 3). One of four corners, with or without the first repeated, is taken as it is; any other through
+            the least rectangle around it in the xy plane, at its mean height, from the corner nearest to the outline's
+            first vertex and turning as the outline does.
         edges: "annotated": the first and the third edge, as OpenLane-V2 lists corners; "long": the two longer ones,
             the left one on the left.
 
@@ -113,11 +114,20 @@ def crossing_boundaries(outline: Tensor, edges: CrossingEdges = "annotated") -> 
 
 def _least_rectangle(outline: Tensor) -> Tensor:
     """(V, 3) -> (4, 3) corners of the least rectangle around it."""
-    around = shapely.minimum_rotated_rectangle(shapely.MultiPoint(outline[:, :2].double().cpu().numpy()))
-    ring = shapely.get_coordinates(around)
+    flat = outline[:, :2].double().cpu().numpy()
+    ring = shapely.get_coordinates(shapely.minimum_rotated_rectangle(shapely.MultiPoint(flat)))
     ring = np.concatenate([ring, np.repeat(ring[-1:], 4, axis=0)])[:4]           # a point or a segment has fewer
-    corners = torch.as_tensor(ring, dtype=outline.dtype, device=outline.device)
+    if _signed_area(ring) * _signed_area(flat) < 0:
+        ring = ring[::-1]
+    ring = np.roll(ring, -int(np.linalg.norm(ring - flat[0], axis=1).argmin()), axis=0)
+    corners = torch.as_tensor(ring.copy(), dtype=outline.dtype, device=outline.device)
     return torch.cat([corners, outline[:, 2].mean().expand(4, 1)], dim=1)
+
+
+def _signed_area(ring: np.ndarray) -> float:
+    """(V, 2) -> area, negative if the ring turns clockwise."""
+    x, y = ring.T
+    return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum() / 2)
 
 
 def _long_edges_first(corners: Tensor) -> Tensor:
@@ -149,6 +159,6 @@ def lane_masks(lefts: Tensor, rights: Tensor, size: tuple[int, int], region: Seq
 
 def _with_points(lines: Tensor, count: int) -> Tensor:
     """(N, K, 3) -> (N, count, 3), untouched if they have as many."""
-    if lines.shape[1] == count or not len(lines):
-        return lines.reshape(len(lines), -1, 3) if lines.shape[1] == count else lines.new_zeros(0, count, 3)
-    return torch.stack([resample_line(line, count) for line in lines])
+    if lines.shape[1] == count:
+        return lines
+    return resample_lines(lines, count) if len(lines) else lines.new_zeros(0, count, 3)
