@@ -8,12 +8,12 @@ from .calibration import Calibration, Camera
 from .frame import Frame, Sweep
 from .point_cloud import PointCloud
 from .polylines import Polylines
-from .predictions import Predictions
+from .predictions import FramePredictions, Predictions
 from .se3 import SE3
 from .vector_map import LaneGraph, MapPredictions, SDMap, VectorMap
 
 __all__ = [
-    "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "Frame", "KittiRows", "LaneGraph",
-    "MapPredictions", "NuScenesRows", "PointCloud", "Polylines", "Predictions", "SDMap", "Sweep", "VectorMap",
-    "WaymoRows", "overlaps_bev", "wrap_angle",
+    "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "Frame", "FramePredictions",
+    "KittiRows", "LaneGraph", "MapPredictions", "NuScenesRows", "PointCloud", "Polylines", "Predictions", "SDMap",
+    "Sweep", "VectorMap", "WaymoRows", "overlaps_bev", "wrap_angle",
 ]
