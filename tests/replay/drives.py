@@ -52,7 +52,9 @@ def observed(
         local = to_ego.apply(torch.from_numpy(np.column_stack([line, np.full(len(line), 12.0)]))).numpy()[:, :2]
         shape = shapely.Polygon(local) if name == "ped_crossing" else shapely.LineString(local)
         for part in shapely.get_parts(shape.intersection(box)):
-            outline = part.exterior if name == "ped_crossing" else part
+            outline = part.exterior if part.geom_type == "Polygon" else part
+            if part.is_empty or (name == "ped_crossing" and outline is part):      # nothing of it, or a touch
+                continue
             points = shapely.get_coordinates(outline)
             points = points + rng.normal(0.0, noise, 2) + rng.normal(0.0, noise / 2, points.shape)
             lines.append(torch.from_numpy(points[:: -1 if rng.random() < 0.5 else 1].copy()).float())
