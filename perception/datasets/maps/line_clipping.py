@@ -53,7 +53,7 @@ def stretches_inside(points: np.ndarray, region: Region) -> np.ndarray:
         to vertex 2. A stretch that only touches the border in a point is left out.
     """
     low, high = np.array(region[:2]), np.array(region[2:])
-    if len(points) > 1 and (points >= low).all() and (points <= high).all():       # most lines, at a tenth of the cost
+    if len(points) > 1 and (points >= low).all() and (points <= high).all():   # as most are
         return np.array([[0.0, len(points) - 1.0]])
     start, step = points[:-1], points[1:] - points[:-1]                            # (V - 1, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
