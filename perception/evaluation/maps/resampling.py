@@ -52,7 +52,7 @@ def _resample(lines: np.ndarray, num_points: int) -> np.ndarray:
     spacing = length / (num_points - 1)
     has_length = length[:, 0] > 0
     firsts = np.ceil(np.divide(way[:, 1:-1], spacing, out=np.zeros_like(way[:, 1:-1]), where=spacing > 0))
-    firsts = np.minimum(firsts.astype(np.int64), num_points - 1)                         # point that has passed a vertex
+    firsts = np.minimum(firsts.astype(np.int64), num_points - 1)                         # first point past a vertex
     cells = (firsts + num_points * np.arange(P)[:, None]).reshape(-1)
     passed = np.bincount(cells, minlength=P * num_points).reshape(P, num_points).cumsum(axis=1)
     segment = passed + (V - 1) * np.arange(P)[:, None]                                   # (P, num_points) of all lines
