@@ -84,6 +84,13 @@ def test_a_painted_line_beside_no_lane_is_a_divider_if_it_lies_within_the_road(t
     assert dividers(tmp_path) == [[[0, -2], [20, -2]], [[0, 0], [20, 0]]]
 
 
+def test_a_line_between_lanes_is_a_divider_however_near_the_edge_it_is(tmp_path):
+    middle, shoulder, edge = [(0, 0), (20, 0)], [(0, -3.7), (20, -3.7)], [(0, -4), (20, -4)]
+    main = lane(1, middle, shoulder, ("NONE", "SOLID_WHITE"), (None, 2))
+    write_log_map(tmp_path, [main, lane(2, shoulder, edge, ("SOLID_WHITE", "NONE"), (1, None))])
+    assert dividers(tmp_path) == [[[0, -3.7], [20, -3.7]]]
+
+
 def test_lines_that_continue_each_other_are_one_divider(tmp_path):
     first = lane(1, [(0, 0), (9, 0)], [(0, -3.8), (9, -3.8)], ("DASHED_WHITE", "NONE"), (3, None))
     second = lane(2, [(9, 0), (20, 1)], [(9, -3.8), (20, -3.8)], ("SOLID_WHITE", "NONE"), (4, None))
