@@ -1,4 +1,4 @@
-"""Time ops, the stages of detectors, whole predictions and the map evaluation, beside what the machine could do.
+"""Time ops, the stages of models, whole predictions and the map evaluation, beside what the machine could do at best.
 
 Examples:
     python tools/benchmark.py ops --threads 1
@@ -29,7 +29,7 @@ from perception.replay.command_line import SOURCE_HELP, add_source_options, prog
 if TYPE_CHECKING:
     import torch
 
-    from perception.engine.benchmark.detectors import TimedDetector
+    from perception.engine.benchmark.models import TimedModel
     from perception.engine.benchmark.rows import Row
     from perception.engine.benchmark.setting import Setting
 
@@ -50,7 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     ops.add_argument("--budget", type=_positive, default=20, metavar="SECONDS", help="for an op's size (%(default)s)")
 
     model = _add_command(commands, "model", "latency, memory and operations by stage", prepare_model, repeats=30)
-    model.add_argument("config", type=Path, help="detector")
+    model.add_argument("config", type=Path, help="model")
     model.add_argument("--checkpoint", type=Path, help="weights that fit the config (initial ones)")
     _add_cloud(model)
 
@@ -145,11 +145,11 @@ def prepare_ops(args: argparse.Namespace, device: torch.device) -> Measure:
 
 
 def prepare_model(args: argparse.Namespace, device: torch.device) -> Measure:
-    """The stages of a detector."""
+    """The stages of a model."""
     from perception.engine.benchmark.model import benchmark_model
 
-    (detector,) = detectors_from(args, [args.config], device, args.checkpoint)
-    return partial(benchmark_model, detector, repeats=args.repeats)
+    (timed,) = models_from(args, [args.config], device, args.checkpoint)
+    return partial(benchmark_model, timed, repeats=args.repeats)
 
 
 def prepare_encoder(args: argparse.Namespace, device: torch.device) -> Measure:
@@ -176,9 +176,9 @@ def prepare_scaling(args: argparse.Namespace, device: torch.device) -> Measure:
 
 def prepare_compare(args: argparse.Namespace, device: torch.device) -> Measure:
     """Whole predictions."""
-    from perception.engine.benchmark.compare import compare_detectors
+    from perception.engine.benchmark.compare import compare_models
 
-    return partial(compare_detectors, detectors_from(args, args.configs, device), repeats=args.repeats)
+    return partial(compare_models, models_from(args, args.configs, device), repeats=args.repeats)
 
 
 def prepare_eval(args: argparse.Namespace, device: torch.device) -> Measure:
@@ -190,20 +190,20 @@ def prepare_eval(args: argparse.Namespace, device: torch.device) -> Measure:
     )
 
 
-def detectors_from(
+def models_from(
     args: argparse.Namespace, configs: Sequence[Path], device: torch.device, checkpoint: Path | None = None
-) -> list[TimedDetector]:
-    """Detectors of the configs, all on the recorded frame or the seeded cloud that is asked for."""
-    from perception.engine.benchmark.detectors import recorded_detector, street_detector
+) -> list[TimedModel]:
+    """Models of the configs, all on the recorded frame or the seeded cloud that is asked for."""
+    from perception.engine.benchmark.models import recorded_model, street_model
     from perception.engine.config import load_config
     from perception.replay.history import recorded_frame
 
     cfgs = [load_config(config, ["model.compile={}"] if args.compile else []) for config in configs]
     options: Any = {"checkpoint": checkpoint, "fuse": args.fuse}
     if args.source is None:
-        return [street_detector(cfg, device, points=args.points, **options) for cfg in cfgs]
+        return [street_model(cfg, device, points=args.points, **options) for cfg in cfgs]
     frame = recorded_frame(source_from(args), args.frame)
-    return [recorded_detector(cfg, device, frame, **options) for cfg in cfgs]
+    return [recorded_model(cfg, device, frame, **options) for cfg in cfgs]
 
 
 def show(title: str, rows: Sequence[Row]) -> None:

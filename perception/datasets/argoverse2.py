@@ -19,8 +19,11 @@ from ..registry import DATASETS
 from ..structures import SE3, PointCloud
 from .argoverse2_log import CAMERAS, Log
 from .base import Transform
-from .index import IndexSource, write_index
+from .index import FrameRecord, IndexSource, write_index
 from .indexed_dataset import IndexedDataset
+from .maps.argoverse2_map import read_argoverse2_map
+from .maps.window import MapWindow
+from .maps.world_map import WorldMap
 from .point_files import read_feather
 
 CLASSES = (
@@ -47,11 +50,13 @@ class Argoverse2Dataset(IndexedDataset):
         index: Parquet file made by `build_argoverse2_index`; by default it lies in ``root``.
         num_sweeps: earlier sweeps in `Frame.sweeps`, newest first.
         cameras: some of `CAMERAS`.
+        map: options of a `MapWindow`, such as ``region=(-30, -15, 30, 15)`` and ``dim=3``, to fill `Frame.vector_map`
+            from the log's map; no map by default.
         classes: some of `CLASSES`, in the order of the labels.
 
     Raises:
         DataError: the index is absent, of an older schema or of another split.
-        ConfigError: a split, log, class or camera is unknown (the nearest one is suggested).
+        ConfigError: a split, log, class, camera or option of the map is unknown (the nearest one is suggested).
     """
 
     METAINFO = {"classes": CLASSES}
@@ -66,14 +71,19 @@ class Argoverse2Dataset(IndexedDataset):
         index: str | Path | None = None,
         num_sweeps: int = 4,
         cameras: Sequence[str] = (),
+        map: Mapping[str, Any] | MapWindow | None = None,
         classes: Sequence[str] | None = None,
         transforms: Sequence[Mapping[str, Any] | Transform] = (),
         seed: int = 0,
     ) -> None:
         super().__init__(
             root, index_source(split), index=index, only_scenes=logs, num_sweeps=num_sweeps, cameras=cameras,
-            classes=classes, transforms=transforms, seed=seed,
+            map=map, classes=classes, transforms=transforms, seed=seed,
         )
+
+    def world_map(self, record: FrameRecord) -> WorldMap:
+        """The map of the log that a frame belongs to."""
+        return read_argoverse2_map((self.root / record.lidar.path).parents[2] / "map")
 
     def class_of(self, category: str) -> str | None:
         """Argoverse 2 annotates the classes themselves."""

@@ -15,8 +15,11 @@ from torch import Tensor
 
 from ..errors import ConfigError, DataError, suggestion
 from ..structures import SE3, Annotations, Boxes3D, Calibration, Camera, Frame, NuScenesRows, PointCloud, Sweep
+from ..structures.vector_map import VectorMap
 from .base import FrameDataset, Transform, count_labels, labels_of
 from .index import CameraRecord, FrameIndex, FrameRecord, IndexSource, ObjectRecord, SweepRecord, pose_from_row
+from .maps.window import MapWindow
+from .maps.world_map import WorldMap
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +34,13 @@ class IndexedDataset(FrameDataset):
         only_scenes: names of the drives to keep; all by default.
         num_sweeps: earlier sweeps to offer in `Frame.sweeps`; fewer stand there at the start of a drive.
         cameras: names of the cameras to load; none by default.
+        map: options of a `MapWindow`, such as ``region``, to fill `Frame.vector_map`; no map by default.
         classes, transforms, seed: see `FrameDataset`.
 
     Raises:
         DataError: the index is absent or of another schema version, version or split.
-        ConfigError: a class, camera or drive is unknown, or the index lists fewer sweeps than asked for.
+        ConfigError: a class, camera, drive or option of the map is unknown, or the index lists fewer sweeps than asked
+            for.
     """
 
     CAMERAS: tuple[str, ...] = ()
@@ -49,6 +54,7 @@ class IndexedDataset(FrameDataset):
         only_scenes: Sequence[str] | None = None,
         num_sweeps: int = 0,
         cameras: Sequence[str] = (),
+        map: Mapping[str, Any] | MapWindow | None = None,
         classes: Sequence[str] | None = None,
         transforms: Sequence[Mapping[str, Any] | Transform] = (),
         seed: int = 0,
@@ -62,6 +68,7 @@ class IndexedDataset(FrameDataset):
         self.only_scenes = None if only_scenes is None else tuple(only_scenes)
         self.cameras = tuple(cameras)
         self.num_sweeps = num_sweeps
+        self.map_window = None if map is None else MapWindow.from_config(map)
         if not 0 <= num_sweeps <= self.index.max_sweeps:
             raise ConfigError(
                 f"num_sweeps must lie in [0, {self.index.max_sweeps}] (the sweeps that {self.index_path} lists), "
@@ -86,6 +93,14 @@ class IndexedDataset(FrameDataset):
     @abstractmethod
     def class_of(self, category: str) -> str | None:
         """Class of an annotated category; None if it is no class of the data set."""
+
+    @abstractmethod
+    def world_map(self, record: FrameRecord) -> WorldMap:
+        """The map of the place where a frame was taken, read once in a process.
+
+        Raises:
+            DataError: the data set has no map there, or it is malformed.
+        """
 
     @property
     def frame_tokens(self) -> Sequence[str]:
@@ -123,7 +138,14 @@ class IndexedDataset(FrameDataset):
             cameras=self._load_cameras(record, ego_from_global),
             annotations=None if record.objects is None else self._annotations(record, global_from_ego),
             ego_from_lidar=ego_from_lidar,
+            vector_map=self.local_map(record, global_from_ego),
         )
+
+    def local_map(self, record: FrameRecord, global_from_ego: SE3) -> VectorMap | None:
+        """The map elements around a pose on the map of a frame; None if the data set was opened without ``map``."""
+        if self.map_window is None:
+            return None
+        return self.world_map(record).around(global_from_ego, self.map_window)
 
     def class_counts(self, index: int) -> np.ndarray:
         """(classes,) int64 objects of each class in a frame, from the index alone."""

@@ -20,6 +20,9 @@ from ..structures import SE3, PointCloud
 from .base import Transform
 from .index import CameraRecord, FrameRecord, IndexSource, ObjectRecord, SweepRecord, write_index
 from .indexed_dataset import IndexedDataset
+from .maps.nuscenes_map import read_nuscenes_map, scene_location
+from .maps.window import MapWindow
+from .maps.world_map import WorldMap
 from .point_files import read_bin
 
 if TYPE_CHECKING:
@@ -72,11 +75,13 @@ class NuScenesDataset(IndexedDataset):
         only_scenes: names of the drives to keep; all of the split by default.
         num_sweeps: earlier sweeps in `Frame.sweeps`, newest first; up to nine are customary.
         cameras: some of `CAMERAS`.
+        map: options of a `MapWindow`, such as ``region=(-30, -15, 30, 15)``, to fill `Frame.vector_map` from the map
+            expansion; no map by default.
         classes: some of `CLASSES`, in the order of the labels.
 
     Raises:
         DataError: the index is absent, of an older schema or of another version or split.
-        ConfigError: a version, split, class or camera is unknown (the nearest one is suggested).
+        ConfigError: a version, split, class, camera or option of the map is unknown (the nearest one is suggested).
     """
 
     METAINFO = {"classes": CLASSES}
@@ -92,14 +97,19 @@ class NuScenesDataset(IndexedDataset):
         only_scenes: Sequence[str] | None = None,
         num_sweeps: int = 9,
         cameras: Sequence[str] = (),
+        map: Mapping[str, Any] | MapWindow | None = None,
         classes: Sequence[str] | None = None,
         transforms: Sequence[Mapping[str, Any] | Transform] = (),
         seed: int = 0,
     ) -> None:
         super().__init__(
             root, index_source(version, split), index=index, only_scenes=only_scenes, num_sweeps=num_sweeps,
-            cameras=cameras, classes=classes, transforms=transforms, seed=seed,
+            cameras=cameras, map=map, classes=classes, transforms=transforms, seed=seed,
         )
+
+    def world_map(self, record: FrameRecord) -> WorldMap:
+        """The map of the town where a frame was taken."""
+        return read_nuscenes_map(self.root, scene_location(self.root, self.source.version, record.scene))
 
     def class_of(self, category: str) -> str | None:
         """The detection class of an annotated category; None if it has none."""

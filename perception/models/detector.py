@@ -14,6 +14,7 @@ from perception.registry import MODELS
 from perception.structures import Boxes3D, Frame, Predictions
 
 from .compiled_network import CompiledNetwork, Maps
+from .stage import Stage
 
 
 @MODELS.register_module(role="task_model")
@@ -94,6 +95,26 @@ class Detector(BaseModel):
         canvas = self.lidar_backbone(features, coords, batch_size + spare_samples)[:batch_size]    # (B, C, ny, nx)
         canvas = canvas.contiguous(memory_format=self.memory_format)
         return self.head(self.neck(self.bev_backbone(canvas)))
+
+    def stages(self, batch: Mapping[str, Any]) -> list[Stage]:
+        """The steps from the inputs of a batch to its predictions; never compiled."""
+        points, frames = batch["inputs"]["points"], batch["data_samples"]
+
+        def scatter(pillars: tuple[Tensor, Tensor]) -> Tensor:
+            return self.lidar_backbone(*pillars, len(points)).contiguous(memory_format=self.memory_format)
+
+        return [
+            Stage("voxel encoder", lambda inputs: self.voxel_encoder(inputs["points"]), (self.voxel_encoder,)),
+            Stage("LiDAR backbone", scatter, (self.lidar_backbone,)),
+            Stage("BEV backbone and neck", lambda canvas: self.neck(self.bev_backbone(canvas)),
+                  (self.bev_backbone, self.neck)),
+            Stage("head", self.head, (self.head,)),
+            Stage("decode", lambda maps: self.decode(maps, frames)),
+        ]
+
+    def can_learn_from(self, frame: Frame) -> bool:
+        """Whether a frame is annotated in the classes of the head."""
+        return frame.annotations is not None and tuple(frame.annotations.classes) == tuple(self.classes)
 
     def loss(self, maps: Maps, data_samples: Sequence[Frame]) -> dict[str, Tensor]:
         """Losses by name against the annotations of the frames.

@@ -142,6 +142,7 @@ class Frame:
         """
         self._refuse_sweeps("mirroring")
         points, annotations = self.points, self.annotations
+        mirrored_map = None if self.vector_map is None else self.vector_map.mirrored_y()
         if points is not None:
             points = points.with_xyz(points.xyz * points.data.new_tensor([1.0, -1.0, 1.0]))
         if annotations is not None:
@@ -153,7 +154,7 @@ class Frame:
             annotations=annotations,
             global_from_ego=None if self.global_from_ego is None else _mirrored_pose(self.global_from_ego),
             ego_from_lidar=None if self.ego_from_lidar is None else _mirrored_pose(self.ego_from_lidar),
-            **self._maps(lambda shape: shape.mirrored_y()),
+            **{**self._maps(lambda shape: shape.mirrored_y()), "vector_map": mirrored_map},
         )
 
     def to(self, device: torch.device | str) -> Frame:
@@ -168,12 +169,12 @@ class Frame:
         )
 
     def _maps(self, change: Callable[[Any], Any]) -> dict[str, Any]:
-        """The three kinds of map after a change of their geometry (of `Polylines` or a `LaneGraph`)."""
+        """The three kinds of map after a change of their geometry (of `Polylines`, a `LaneGraph` or an `SDMap`)."""
         maps, sd, lanes = self.vector_map, self.sd_map, self.lane_graph
         return {
             "vector_map": None if maps is None else maps.with_lines(change(maps.lines)),
             "lane_graph": None if lanes is None else change(lanes),
-            "sd_map": None if sd is None else sd.with_lines(change(sd.lines)),
+            "sd_map": None if sd is None else change(sd),
         }
 
     def _refuse_sweeps(self, action: str) -> None:

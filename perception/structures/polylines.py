@@ -116,6 +116,14 @@ class Polylines:
         """Left and right exchanged; the order of the vertices stays."""
         return replace(self, vertices=self.vertices * self.vertices.new_tensor([1.0, -1.0, 1.0][: self.dim]))
 
+    def reversed(self, chosen: Tensor) -> Polylines:
+        """The lines where (P,) bool ``chosen`` holds with their last vertex first; the others as they are."""
+        place = torch.arange(len(self.vertices), device=self.counts.device)
+        ends = self.counts.cumsum(0)
+        owner = self.line_of_vertex()
+        mirrored = (2 * ends - self.counts - 1)[owner] - place                   # first + last - place
+        return replace(self, vertices=self.vertices[torch.where(chosen[owner], mirrored, place)])
+
     def to(self, target: torch.device | str | torch.dtype) -> Polylines:
         """The same on another device, or with vertices of another float type."""
         counts = self.counts if isinstance(target, torch.dtype) else self.counts.to(target)

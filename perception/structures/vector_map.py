@@ -12,6 +12,7 @@ from .polylines import Polylines
 from .se3 import SE3
 
 MAP_CLASSES = ("ped_crossing", "divider", "boundary")
+OUTLINES = ("ped_crossing", "boundary")              # classes whose lines go around an area in a fixed sense
 SD_CATEGORIES = ("road", "cross_walk", "side_walk")
 LANE_CLASSES = ("lane_segment", "ped_crossing")
 LINE_TYPES = ("none", "solid", "dashed")
@@ -21,6 +22,9 @@ AREA_CLASSES = ("ped_crossing", "road_boundary")
 @dataclass(frozen=True, eq=False)
 class VectorMap:
     """The true map elements within a region around the vehicle, in the frame's ego frame.
+
+    Boundaries have the road to their right, and crossings run counter-clockwise; both may be open where the region cuts
+    them.
 
     Args:
         lines: P polylines [m].
@@ -51,6 +55,11 @@ class VectorMap:
     def with_lines(self, lines: Polylines) -> VectorMap:
         """The same elements elsewhere."""
         return replace(self, lines=lines)
+
+    def mirrored_y(self) -> VectorMap:
+        """Left and right exchanged; outlines are run through from their other end, so their sense stays."""
+        outlines = torch.tensor([name in OUTLINES for name in self.classes], device=self.labels.device)
+        return self.with_lines(self.lines.mirrored_y().reversed(outlines[self.labels]))
 
     def to(self, device: torch.device | str) -> VectorMap:
         """The same on another device."""
@@ -118,6 +127,7 @@ class SDMap:
         lines: P polylines [m] in the frame's ego frame, as precise as the map is.
         categories: (P,) int64 index into `SD_CATEGORIES`.
         lanes: (P,) int64 number of lanes of a road, both directions together; 0 if unknown.
+        right_hand: whether traffic keeps to the right, which such a map knows of the country.
 
     Raises:
         ValueError: a column is not int64 (P,), or (seen on the CPU) a category is unknown.
@@ -126,6 +136,7 @@ class SDMap:
     lines: Polylines
     categories: Tensor
     lanes: Tensor
+    right_hand: bool = True
 
     def __post_init__(self) -> None:
         _check_labels(self.lines, self.categories, SD_CATEGORIES, "categories")
@@ -142,9 +153,23 @@ class SDMap:
         """The same roads elsewhere."""
         return replace(self, lines=lines)
 
+    def moved_by(self, transform: SE3) -> SDMap:
+        """The roads in another frame; ``transform`` is new_from_old."""
+        return self.with_lines(self.lines.moved_by(transform))
+
+    def scaled_by(self, factor: float) -> SDMap:
+        """The roads enlarged about the origin."""
+        return self.with_lines(self.lines.scaled_by(factor))
+
+    def mirrored_y(self) -> SDMap:
+        """Left and right exchanged, so traffic keeps to the other side."""
+        return replace(self, lines=self.lines.mirrored_y(), right_hand=not self.right_hand)
+
     def to(self, device: torch.device | str) -> SDMap:
         """The same on another device."""
-        return SDMap(self.lines.to(device), self.categories.to(device), self.lanes.to(device))
+        return replace(
+            self, lines=self.lines.to(device), categories=self.categories.to(device), lanes=self.lanes.to(device)
+        )
 
 
 @dataclass(frozen=True, eq=False)

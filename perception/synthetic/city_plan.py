@@ -49,6 +49,11 @@ def plan_scenes(train_scenes: int, val_scenes: int, seed: int) -> list[ScenePlan
     return plans
 
 
+def drives_on_the_right(location: str) -> bool:
+    """Whether traffic keeps to the right at a location: so in Boston, in Singapore to the left."""
+    return location.startswith("boston")
+
+
 def _plan(name: str, split: str, index: int, layouts: tuple[str, ...], seed: int) -> ScenePlan:
     """The two splits take turns in the cells of a canvas, so that no two scenes ever stand in the same one."""
     from .world import num_slots

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import PerceptionError
 from .camera import photograph
-from .city_plan import ScenePlan, plan_scenes
+from .city_plan import ScenePlan, drives_on_the_right, plan_scenes
 from .labels import annotate
 from .lidar import scan
 from .map_writer import MapExpansion
@@ -39,6 +39,7 @@ from .nuscenes_writer import (
 from .raycast import SceneCaster
 from .rig import Rig, default_rig
 from .scene import Scene
+from .sd_map_writer import SDMapWriter
 from .statistics import CityStatistics, measure
 from .town import Town
 
@@ -190,15 +191,19 @@ def merge_tables(results: list[SceneResult], root: Path, seed: int) -> Tables:
 
 
 def _write_maps(results: list[SceneResult], root: Path, seed: int) -> Iterator[Row]:
-    """One expansion file and one mask for every location that occurs; yields the rows of the map table."""
-    (root / "maps/expansion").mkdir(parents=True, exist_ok=True)
+    """Expansion file, SD map and mask of every location that occurs; yields the rows of the map table."""
+    for folder in ("expansion", "sd_map"):
+        (root / "maps" / folder).mkdir(parents=True, exist_ok=True)
     for location in sorted({result.plan.location for result in results}):
         here = [result for result in results if result.plan.location == location]
         width, height = here[0].town.edge
         expansion = MapExpansion(location, (width * (1 + max(result.plan.page for result in here)), height))
+        sd_map = SDMapWriter(right_hand=drives_on_the_right(location))
         for result in here:
             expansion.add(result.town, f"city-{seed}/{result.plan.name}", result.shift)
+            sd_map.add(result.town, result.plan.name, result.shift)
         (root / f"maps/expansion/{location}.json").write_text(expansion.to_json())
+        (root / f"maps/sd_map/{location}.json").write_text(sd_map.to_json())
         name = token(f"city-{seed}", "map", location)
         expansion.write_mask(root / f"maps/{name}.png")
         yield {"token": name, "log_tokens": [row["token"] for result in here for row in result.tables["log"]],

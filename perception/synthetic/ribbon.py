@@ -12,8 +12,12 @@ def polyline_length(line: np.ndarray) -> float:
 
 def resample(line: np.ndarray, spacing: float) -> np.ndarray:
     """A (V, 2) polyline at even stations at most ``spacing`` apart; both ends are kept exactly."""
+    return resample_to(line, max(int(np.ceil(polyline_length(line) / spacing)), 1) + 1)
+
+
+def resample_to(line: np.ndarray, count: int) -> np.ndarray:
+    """A (V, 2) polyline at ``count`` >= 2 even stations: (count, 2); both ends are kept exactly."""
     stations = _stations(line)
-    count = max(int(np.ceil(stations[-1] / spacing)), 1) + 1
     wanted = np.linspace(0.0, stations[-1], count)
     points = np.stack([np.interp(wanted, stations, line[:, axis]) for axis in range(2)], axis=-1)
     points[0], points[-1] = line[0], line[-1]

@@ -1,4 +1,4 @@
-"""The static map of a synthetic town, in the terms of nuScenes' map expansion."""
+"""The static map of a synthetic town, in the terms of nuScenes' map expansion and of a navigation map."""
 
 from __future__ import annotations
 
@@ -54,8 +54,25 @@ class Divider:
 
 
 @dataclass(frozen=True, eq=False)
+class SDLine:
+    """A line of a navigation (SD) map.
+
+    Args:
+        key: name, unique in the town.
+        line: (V, 2) float64, global metres; of a road the middle of its lanes, from junction to junction.
+        category: "road", "cross_walk" or "side_walk".
+        lanes: of a road, both directions together; 0 of anything else.
+    """
+
+    key: str
+    line: np.ndarray
+    category: str
+    lanes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class Town:
-    """Everything of the map that nuScenes' expansion describes; global metres, all coordinates in [0, edge].
+    """Everything of the map that is written down; global metres, all coordinates in [0, edge].
 
     Args:
         location: nuScenes map name that the town is written under.
@@ -65,6 +82,7 @@ class Town:
         drivable, crossings, walkways, stop_lines, carparks: polygon layers.
         road_dividers: between driving directions.
         lane_dividers: between lanes of one direction.
+        sd_lines: what a navigation map knows, without error.
     """
 
     location: str
@@ -78,3 +96,4 @@ class Town:
     carparks: tuple[Area, ...] = ()
     road_dividers: tuple[Divider, ...] = ()
     lane_dividers: tuple[Divider, ...] = ()
+    sd_lines: tuple[SDLine, ...] = ()

@@ -1,4 +1,4 @@
-"""The map layers of a town: roads, drivable areas, crossings, walkways, stop lines, car parks and dividers."""
+"""The map layers of a town: roads, drivable areas, crossings, walkways, stop lines, car parks, dividers, SD lines."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from shapely.ops import unary_union
 
 from .lane_graph import CORNER_RADIUS, LANE_PAINT, ROAD_PAINT, Network
 from .plots import Plot
-from .town import Area, Divider, Town
+from .town import Area, Divider, SDLine, Town
 
 CROSSING_GAP = 0.8                  # from the junction to the crossing [m]
 CROSSING_WIDTH = 3.4
 STOP_LINE = (5.2, 5.8)              # stations of the stop line's edges before the junction [m]
 DRIVEWAY_WIDTH = 6.0
+SD_TOLERANCE = 0.01                 # how far a line of the SD map may run beside the true middle [m]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,7 @@ def build_town(
         carparks=tuple(areas("carpark", carparks)),
         road_dividers=tuple(_road_dividers(network)),
         lane_dividers=tuple(_lane_dividers(network)),
+        sd_lines=tuple(_sd_lines(network, mid_block)),
     )
 
 
@@ -177,11 +179,15 @@ def crossing_stations(network: Network, index: int) -> list[float]:
     return stations
 
 
+def _crossed_at(network: Network, index: int, mid_block: np.ndarray) -> list[float]:
+    """Stations of the middle of all crossings of a street [m]."""
+    return crossing_stations(network, index) + [float(mid_block[index])] * bool(np.isfinite(mid_block[index]))
+
+
 def _crossings(network: Network, mid_block: np.ndarray) -> list[Area]:
     crossings = []
     for index, (street, ribbon) in enumerate(zip(network.plan.streets, network.ribbons, strict=True)):
-        stations = crossing_stations(network, index) + [mid_block[index]] * bool(np.isfinite(mid_block[index]))
-        for number, station in enumerate(stations):
+        for number, station in enumerate(_crossed_at(network, index, mid_block)):
             span = (station - CROSSING_WIDTH / 2, station + CROSSING_WIDTH / 2)
             outline = ribbon.strip(*span, -street.half_width, street.half_width)
             crossings.append(_area(f"crossing{index}.{number}", Polygon(outline), road=street.key))
@@ -234,6 +240,22 @@ def _lane_dividers(network: Network) -> list[Divider]:
                 line = ribbon.parallel(*paint_span(network, index), offset)
                 dividers.append(Divider(f"lane_divider{index}.{sign * lane}", line, LANE_PAINT, street.key))
     return dividers
+
+
+def _sd_lines(network: Network, mid_block: np.ndarray) -> list[SDLine]:
+    """Streets from junction to junction, crossings from kerb to kerb, and the middles of the walkways."""
+    lines = []
+    for index, (street, ribbon) in enumerate(zip(network.plan.streets, network.ribbons, strict=True)):
+        middle = np.array(LineString(ribbon.points).simplify(SD_TOLERANCE).coords)
+        lines.append(SDLine(street.key, middle, "road", 2 * street.lanes))
+        for number, station in enumerate(_crossed_at(network, index, mid_block)):
+            across = ribbon.at([station, station], [-street.half_width, street.half_width])
+            lines.append(SDLine(f"crossing{index}.{number}", across, "cross_walk"))
+        for name, sign in (("left", 1), ("right", -1)):
+            beside = ribbon.parallel(*network.cuts[index], sign * (street.half_width + street.walkway / 2))
+            beside = np.array(LineString(beside).simplify(SD_TOLERANCE).coords)
+            lines.append(SDLine(f"{street.key}.{name}", beside, "side_walk"))
+    return lines
 
 
 def _driveway(plot: Plot) -> BaseGeometry:

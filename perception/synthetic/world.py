@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cast import Cast
+from .city_plan import drives_on_the_right
 from .ground_mesh import ground_mesh
 from .lane_graph import Network, build_network
 from .layout import LAYOUTS, make_plan
@@ -100,7 +101,7 @@ def _network(layout: str, location: str, slot: int, rng: np.random.Generator) ->
     turn = float(rng.uniform(-0.1, 0.1)) + float(rng.integers(4)) * np.pi / 2
     plan = make_plan(layout, rng).moved(turn, np.zeros(2))
     middle = (plan.nodes.min(axis=0) + plan.nodes.max(axis=0)) / 2
-    return build_network(plan.moved(0.0, center - middle), 1 if location.startswith("boston") else -1)
+    return build_network(plan.moved(0.0, center - middle), 1 if drives_on_the_right(location) else -1)
 
 
 def _mid_block(network: Network) -> np.ndarray:

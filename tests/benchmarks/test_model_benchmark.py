@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from perception.engine.benchmark.detectors import TimedDetector, street_detector
-from perception.engine.benchmark.model import inference_stages
+from perception.engine.benchmark.model import inference_calls
+from perception.engine.benchmark.models import TimedModel, street_model
 from perception.engine.benchmark.setting import Setting
 from perception.engine.config import load_config
 
@@ -20,8 +20,8 @@ STAGES = ("voxel encoder", "LiDAR backbone", "BEV backbone and neck", "head", "d
 
 
 @cache
-def detector(config: str) -> TimedDetector:
-    return street_detector(load_config(CONFIGS / config), SETTING.device, points=20_000)
+def detector(config: str) -> TimedModel:
+    return street_model(load_config(CONFIGS / config), SETTING.device, points=20_000)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -29,7 +29,8 @@ def detector(config: str) -> TimedDetector:
     "config", ["flatformer/flatformer_synthetic.py", "centerpoint_pillar/centerpoint_pillar_synthetic.py"]
 )
 def test_a_stage(config: str, stage: str, benchmark: Any):
-    stages = inference_stages(detector(config), SETTING)
-    assert tuple(stages) == STAGES
+    timed = detector(config)
+    calls = inference_calls(timed, timed.model.stages(timed.batch), SETTING)
+    assert tuple(calls) == STAGES
     benchmark.group = stage
-    assert len(benchmark(stages[stage]))
+    assert len(benchmark(calls[stage]))

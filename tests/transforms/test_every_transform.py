@@ -11,9 +11,11 @@ from perception.structures import Frame
 
 ARGUMENTS = {
     "Compose": {"transforms": [{"type": "GlobalRotation"}, {"type": "PointShuffle"}]},
+    "CropVectorMap": {"region": (-15, -10, 25, 10)},
     "RangeFilter": {"point_range": (0, -20, -2, 25, 20, 4)},
     "FilterClasses": {"classes": ("pedestrian", "car")},
     "PasteObjects": {"groups": {"car": 3}},
+    "ResizeImages": {"size": (40, 64)},
 }
 NAMES = [name for name in list_registered(TRANSFORMS) if TRANSFORMS.get(name).__module__.startswith("perception.")]
 KEEP_PICTURES = [name for name in NAMES if name not in ("DropCameras", "PasteObjects", "RandomFlip")]

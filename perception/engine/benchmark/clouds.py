@@ -1,4 +1,4 @@
-"""Seeded clouds, pillars and boxes of a street, which need no data set."""
+"""Seeded clouds, pillars, boxes and pictures of a street, which need no data set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...structures import Annotations, Boxes3D, Frame, PointCloud
+from ...structures import SE3, Annotations, Boxes3D, Calibration, Camera, Frame, PointCloud
 
 NEAREST_M, FARTHEST_M = 3.0, 50.0
 
@@ -63,3 +63,18 @@ def street_frame(points: int, channels: Sequence[str], classes: Sequence[str], b
     annotations = Annotations(Boxes3D(street_boxes(boxes)), torch.arange(boxes) % len(classes), tuple(classes))
     cloud = PointCloud(street_points(points, len(channels)), tuple(channels))
     return Frame(token="street", timestamp_ns=0, points=cloud, annotations=annotations)
+
+
+def street_cameras(names: Sequence[str], width: int = 1600, height: int = 900, seed: int = 0) -> dict[str, Camera]:
+    """Cameras 1.5 m above the ego origin that look around in equal steps, the first one ahead, with random pictures."""
+    draw = torch.Generator().manual_seed(seed)
+    ego_from_camera = torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]], dtype=torch.float64)
+    focal = 0.79 * width                                               # nuScenes' cameras but the rear one
+    intrinsics = torch.tensor([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
+    cameras = {}
+    for number, name in enumerate(names):
+        turn = SE3.about_z(-2 * math.pi * number / len(names))
+        pose = turn @ SE3(ego_from_camera, torch.tensor([0.0, 0.0, 1.5]))
+        picture = torch.randint(0, 256, (3, height, width), generator=draw, dtype=torch.uint8)
+        cameras[name] = Camera(Calibration(intrinsics, pose, width, height), 0, image=picture)
+    return cameras

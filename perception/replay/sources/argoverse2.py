@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ class Argoverse2LogSource(FrameSource):
 
     Args:
         path: the folder, with ``sensors/lidar`` and ``city_SE3_egovehicle.feather``.
+        map_region: x0, y0, x1, y1 [m] of `Frame.vector_map`, which is None without it.
 
     Raises:
         DataError: there is no sweep, or a table is absent or malformed.
@@ -26,8 +27,9 @@ class Argoverse2LogSource(FrameSource):
 
     NAME = "argoverse2"
     LAYOUT = "an Argoverse 2 log folder with sensors/lidar"
+    OPTIONS = frozenset({"map_region"})
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, map_region: Sequence[float] | None = None) -> None:
         folder = Path(path).resolve()
         if not any((folder / "sensors/lidar").glob("*.feather")):
             raise DataError(folder / "sensors/lidar", "sweeps", "files TIMESTAMP_NS.feather", "none")
@@ -36,7 +38,10 @@ class Argoverse2LogSource(FrameSource):
         with tempfile.TemporaryDirectory() as temporary:
             index = Path(temporary) / "log.parquet"
             write_index(index, Log(folder.parent, folder).records(max_sweeps=0), source)
-            self.dataset = Argoverse2Dataset(folder.parent, split="val", index=index, num_sweeps=0, cameras=cameras)
+            self.dataset = Argoverse2Dataset(
+                folder.parent, split="val", index=index, num_sweeps=0, cameras=cameras,
+                map=None if map_region is None else {"region": map_region},
+            )
 
     @classmethod
     def can_read(cls, path: str) -> bool:

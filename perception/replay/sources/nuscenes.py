@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class NuScenesScene(FrameSource):
         path: "ROOT:SCENE", or ROOT if it holds a single scene or ``scene`` is given.
         scene: name of the scene, such as "scene-0061".
         keyframes: play the keyframes alone; their sweeps come from the tables.
+        map_region: x0, y0, x1, y1 [m] of `Frame.vector_map`, which is None without it.
 
     Raises:
         DataError: the tables are broken.
@@ -36,13 +37,19 @@ class NuScenesScene(FrameSource):
 
     NAME = "nuscenes"
     LAYOUT = "a nuScenes scene as ROOT:scene-0061"
-    OPTIONS = frozenset({"scene", "keyframes"})
+    OPTIONS = frozenset({"scene", "keyframes", "map_region"})
 
-    def __init__(self, path: str, scene: str | None = None, keyframes: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        scene: str | None = None,
+        keyframes: bool = False,
+        map_region: Sequence[float] | None = None,
+    ) -> None:
         root, named = _split_path(path)
         self.scene, version = _find_scene(root, scene or named)
         self.brings_sweeps = keyframes
-        self.dataset = _open_scene(root, version, self.scene, KEYFRAME_SWEEPS if keyframes else 0)
+        self.dataset = _open_scene(root, version, self.scene, KEYFRAME_SWEEPS if keyframes else 0, map_region)
         self._frames = self._keyframes() if keyframes else self._all_sweeps()
 
     @classmethod
@@ -73,12 +80,12 @@ class NuScenesScene(FrameSource):
             between = [sweep for sweep in reversed(record.sweeps) if sweep.timestamp_ns > last]
             present = [sweep for sweep in between if (self.dataset.root / sweep.path).is_file()]
             absent += len(between) - len(present)
-            frames += [*(self._between(sweep) for sweep in present), self._keyframe(index, record)]
+            frames += [*(self._between(sweep, record) for sweep in present), self._keyframe(index, record)]
         if absent:
             logger.warning("%s: %d sweeps between keyframes have no file and are left out", self.scene, absent)
         return frames
 
-    def _between(self, sweep: SweepRecord) -> PendingFrame:
+    def _between(self, sweep: SweepRecord, keyframe: FrameRecord) -> PendingFrame:
         pose = pose_from_row(sweep.global_from_ego)
 
         def load() -> Frame:
@@ -91,6 +98,7 @@ class NuScenesScene(FrameSource):
                 global_from_ego=pose,
                 points=points,
                 ego_from_lidar=ego_from_lidar,
+                vector_map=self.dataset.local_map(keyframe, pose),
             )
 
         return PendingFrame(sweep.timestamp_ns, load, pose)
@@ -128,17 +136,23 @@ def _scene_names(table: Path) -> list[str]:
         raise DataError(table, "name", "a table of scenes", repr(error)) from error
 
 
-def _open_scene(root: Path, version: str, scene: str, num_sweeps: int) -> NuScenesDataset:
+def _open_scene(
+    root: Path, version: str, scene: str, num_sweeps: int, map_region: Sequence[float] | None
+) -> NuScenesDataset:
     """The data set of one scene, over an index that is made for the occasion."""
     with tempfile.TemporaryDirectory() as folder:
         index = build_nuscenes_index(
             root, version, "all", Path(folder) / "scene.parquet", max_sweeps=MAX_SWEEPS_BETWEEN_KEYFRAMES,
             progress=lambda scenes: [entry for entry in scenes if entry["name"] == scene],
         )
-        dataset = NuScenesDataset(root, version=version, split="all", index=index, num_sweeps=num_sweeps)
+        open_index = partial(
+            NuScenesDataset, root, version=version, split="all", index=index, num_sweeps=num_sweeps,
+            map=None if map_region is None else {"region": map_region},
+        )
+        dataset = open_index()
         present = {camera.name: (root / camera.path).is_file() for camera in dataset.record(0).cameras}
         names = [name for name in CAMERAS if present.get(name)]
         if names and len(names) < len(present):
             absent = ", ".join(name for name, is_there in present.items() if not is_there)
             logger.warning("%s: the pictures of %s have no file and are left out", scene, absent)
-        return NuScenesDataset(root, version=version, split="all", index=index, num_sweeps=num_sweeps, cameras=names)
+        return open_index(cameras=names)

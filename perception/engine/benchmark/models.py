@@ -1,13 +1,14 @@
-"""A detector and the frame it is timed on."""
+"""A model and the frame it is timed on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -15,17 +16,18 @@ from torch import nn
 
 from ...errors import DataError
 from ...structures import Frame
+from ...transforms.compose import Compose
 from ..inference import load_model, load_network
-from .clouds import street_frame
+from .clouds import street_cameras, street_frame
 
 
 @dataclass(frozen=True)
-class TimedDetector:
-    """A detector with a batch of one frame.
+class TimedModel:
+    """A model with a batch of one frame.
 
     Args:
         name: of its config.
-        model: a `Detector` in evaluation mode.
+        model: a task model in evaluation mode, such as a `Detector`.
         batch: what the model is called with, as its data preprocessor gave it.
     """
 
@@ -35,8 +37,9 @@ class TimedDetector:
 
     @property
     def num_points(self) -> int:
-        """Points of the frame."""
-        return len(self.batch["inputs"]["points"][0])
+        """Points that the model is given; 0 if it takes none."""
+        clouds = self.batch["inputs"].get("points", ())
+        return sum(len(cloud) for cloud in clouds)
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -44,13 +47,13 @@ def num_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def street_detector(
+def street_model(
     cfg: Config, device: torch.device, *, points: int = 100_000, checkpoint: Path | None = None, fuse: bool = False
-) -> TimedDetector:
-    """A detector on a seeded cloud that needs no data set; its transforms are left out.
+) -> TimedModel:
+    """A model on a seeded frame that needs no data set; of its transforms only `ResizeImages` is applied.
 
     Args:
-        cfg: with ``model``, a `Detector`.
+        cfg: with ``model``, a task model.
         device: where it runs.
         points: points of the frame.
         checkpoint: weights that fit; None takes seeded initial ones.
@@ -63,17 +66,21 @@ def street_detector(
     torch.manual_seed(0)
     with _few_words():
         model = load_network(cfg, checkpoint, device, fuse=fuse)
-    frame = street_frame(points, model.data_preprocessor.channels, model.classes)
-    return TimedDetector(Path(cfg.filename).stem, model, model.data_preprocessor([frame], False))
+    preprocessor = model.data_preprocessor
+    frame = street_frame(points, preprocessor.channels, model.classes)
+    cameras = getattr(preprocessor, "cameras", ())
+    if cameras:
+        frame = _resized(replace(frame, cameras=street_cameras(cameras)), cfg)
+    return TimedModel(Path(cfg.filename).stem, model, preprocessor([frame], False))
 
 
-def recorded_detector(
+def recorded_model(
     cfg: Config, device: torch.device, frame: Frame, *, checkpoint: Path | None = None, fuse: bool = False
-) -> TimedDetector:
-    """A detector on a frame of a recording, after the transforms of its config.
+) -> TimedModel:
+    """A model on a frame of a recording, after the transforms of its config.
 
     Args:
-        cfg: with ``model``, a `Detector`, and ``test_dataloader.dataset.transforms``.
+        cfg: with ``model``, a task model, and ``test_dataloader.dataset.transforms``.
         device: where it runs.
         frame: as the recording gave it.
         checkpoint: weights that fit; None takes seeded initial ones.
@@ -91,7 +98,13 @@ def recorded_detector(
         batch = loaded.preprocess(frame)
     except ValueError as error:
         raise DataError(f"frame {frame.token}", "content", f"what {cfg.filename} takes", str(error)) from error
-    return TimedDetector(Path(cfg.filename).stem, loaded.model, batch)
+    return TimedModel(Path(cfg.filename).stem, loaded.model, batch)
+
+
+def _resized(frame: Frame, cfg: Config) -> Frame:
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
+    resize = [entry for entry in dataset.get("transforms", ()) if entry["type"] == "ResizeImages"]
+    return Compose(resize)(frame, np.random.default_rng(0))
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Attention between queries and feature maps; shared by several plugins."""

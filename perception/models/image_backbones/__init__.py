@@ -1,0 +1,1 @@
+"""Networks from pictures to feature maps of several strides."""

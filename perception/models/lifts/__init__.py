@@ -1,0 +1,1 @@
+"""From camera features to a bird's-eye-view map."""

@@ -1,0 +1,99 @@
+"""The map model: pictures, points or both to a bird's-eye-view map to vector map elements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from perception.errors import ConfigError
+from perception.registry import MODELS
+from perception.structures import Frame, MapPredictions
+
+from .stage import Stage, stages_of
+
+
+@MODELS.register_module(role="task_model")
+class MapGenerator(BaseModel):
+    """Wires a BEV encoder, a neck and a map head, each built from its config.
+
+    Args:
+        bev_encoder: inputs -> BEV map (B, C, H, W); rows along y, columns along x, both ascending.
+        head: BEV map -> map elements; also gives losses.
+        neck: BEV map -> BEV map; None leaves it as it is.
+        data_preprocessor: config of a `MapDataPreprocessor`; None takes its defaults.
+    """
+
+    def __init__(
+        self,
+        bev_encoder: Mapping[str, Any],
+        head: Mapping[str, Any],
+        neck: Mapping[str, Any] | None = None,
+        data_preprocessor: Mapping[str, Any] | None = None,
+        *,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        preprocessor = MODELS.build(data_preprocessor or {"type": "MapDataPreprocessor"})
+        super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
+        self.bev_encoder = MODELS.build(bev_encoder)
+        self.neck = nn.Identity() if neck is None else MODELS.build(neck)
+        self.head = MODELS.build(head)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the labels of predictions."""
+        return self.head.classes
+
+    def forward(
+        self, inputs: Mapping[str, Any], data_samples: Sequence[Frame] | None = None, mode: str = "tensor"
+    ) -> Any:
+        """Run the network.
+
+        Args:
+            inputs: as `MapDataPreprocessor` gives them.
+            data_samples: the B frames; needed for "loss" and "predict".
+            mode: "loss" -> losses by name, "predict" -> list[MapPredictions], "tensor" -> what the head gives.
+
+        Raises:
+            ValueError: the mode is another, or the frames are missing.
+            ConfigError: a frame of a training batch has no map.
+        """
+        if mode not in ("loss", "predict", "tensor"):
+            raise ValueError(f'mode must be "loss", "predict" or "tensor", got {mode!r}')
+        if mode != "tensor" and not data_samples:
+            raise ValueError(f'mode "{mode}" needs the frames of the batch')
+        if mode == "loss":
+            return self.loss(inputs, data_samples or ())
+        raw = self.head(self.bev(inputs), inputs)
+        return raw if mode == "tensor" else self.decode(raw, data_samples or ())
+
+    def bev(self, inputs: Mapping[str, Any]) -> Tensor:
+        """(B, C, H, W) map that the head reads."""
+        return self.neck(self.bev_encoder(inputs))
+
+    def stages(self, batch: Mapping[str, Any]) -> list[Stage]:
+        """The steps from the inputs of a batch to its predictions."""
+        inputs, frames = batch["inputs"], batch["data_samples"]
+        encode, head = stages_of(self.bev_encoder, "BEV encoder"), getattr(self.head, "stages", None)
+        neck = [] if isinstance(self.neck, nn.Identity) else [Stage("BEV neck", self.neck, (self.neck,))]
+        find = [Stage("head", lambda bev: self.head(bev, inputs), (self.head,))] if head is None else head(inputs)
+        return [*encode, *neck, *find, Stage("decode", lambda raw: self.decode(raw, frames))]
+
+    def can_learn_from(self, frame: Frame) -> bool:
+        """Whether a frame has a map."""
+        return frame.vector_map is not None or frame.lane_graph is not None
+
+    def loss(self, inputs: Mapping[str, Any], frames: Sequence[Frame]) -> dict[str, Tensor]:
+        """Losses by name against the maps of the frames."""
+        for frame in frames:
+            if not self.can_learn_from(frame):
+                raise ConfigError(f"frame {frame.token} has no map to learn from; give the data set a `map`")
+        return self.head.loss(self.bev(inputs), frames, inputs)
+
+    @torch.no_grad()
+    def decode(self, raw: Any, data_samples: Sequence[Frame]) -> list[MapPredictions]:
+        """What the head gave to predictions of each frame, best first."""
+        return self.head.decode(raw, data_samples)

@@ -1,0 +1,18 @@
+"""VectorMapNet: vector HD maps from cameras, LiDAR or both, written vertex by vertex."""
+
+from perception.registry import PluginInfo
+
+from .map_head import VectorMapHead
+from .official import load_official
+
+PLUGIN = PluginInfo(
+    name="vectormapnet",
+    title="VectorMapNet: End-to-end Vectorized HD Map Learning",
+    year=2023,
+    roles=("bev_encoder", "map_head"),
+    official="Mrmoore98/VectorMapNet_code",
+    checkpoints={"vectormapnet": "configs/vectormapnet/vectormapnet_camera_nuscenes.py"},
+    parity="modules, losses and gradients equal the authors' code to 1e-4, tokens of greedy decoding exactly",
+)
+
+__all__ = ["PLUGIN", "VectorMapHead", "load_official"]
