@@ -1,7 +1,8 @@
 """Predicted lanes of a whole test as one JSON file, with the fields of OpenLane-V2's submission.
 
 ``{"results": {TOKEN: {"predictions": {"lane_segment": [...], "area": [...], "traffic_element": [],
-"topology_lsls": [...], "topology_lste": [...]}}}}``; metres in the ego frame. The benchmark itself takes the same, pickled.
+"topology_lsls": [...], "topology_lste": [...]}}}}``; metres in the ego frame.
+The benchmark itself takes the same content pickled.
 """
 
 from __future__ import annotations

@@ -13,13 +13,14 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from perception.atomic_write import write_json
+from perception.datasets.maps.line_clipping import checked_region
 from perception.errors import suggestion
 from perception.registry import METRICS
 from perception.structures import Frame, MapPredictions, Polylines
 from perception.structures.vector_map import MAP_CLASSES
 
 from .maps.conventions import CONVENTIONS, MEASURES, THRESHOLDS
-from .maps.elements import MapElements, Region
+from .maps.elements import MapElements
 from .maps.vector_map_ap import evaluate_by_token, named
 from .vector_map_results import write_vector_map_results
 
@@ -59,7 +60,7 @@ class VectorMapMetric(BaseMetric):
         convention: "vectormapnet", "maptr", "maptrv2" or "streammapnet".
         measure: "chamfer", "frechet", "near_share" or "iou", see `evaluate_vector_map`.
         dim: 2, or 3 to compare heights too.
-        region: x_min, y_min, x_max, y_max [m] that truth and predictions are clipped to first; None for all there is.
+        region: x0, y0, x1, y1 [m] that truth and predictions are clipped to first; None for all there is.
         frame: "true", or "shrunken" as VectorMapNet's published figures are (60/62 and 30/32 about the corner of the
             ``region``, which must be given: -30, -15, 30, 15).
         skip_frames_without_truth: as VectorMapNet's release does.
@@ -94,7 +95,7 @@ class VectorMapMetric(BaseMetric):
             ("measure", measure, MEASURES),
         ):
             named(argument, value, known)
-        self.region = None if region is None else _checked_region(region)
+        self.region = None if region is None else checked_region(region)
         if frame not in ("true", "shrunken"):
             raise ValueError(f'frame must be "true" or "shrunken", got {frame!r}')
         if frame == "shrunken" and self.region is None:
@@ -182,9 +183,3 @@ def vector_map_table(metrics: Mapping[str, float], title: str = "Vector map, ave
     table.add_section()
     table.add_row("mAP", *[""] * len(thresholds), f"{flat['mAP']:.3f}", style="bold")
     return table
-
-
-def _checked_region(region: Sequence[float]) -> Region:
-    if len(region) != 4 or not (region[0] < region[2] and region[1] < region[3]):
-        raise ValueError(f"region must be x_min, y_min, x_max, y_max [m], got {tuple(region)}")
-    return (float(region[0]), float(region[1]), float(region[2]), float(region[3]))
