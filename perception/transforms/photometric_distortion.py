@@ -47,7 +47,7 @@ class PhotometricDistortion:
             if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] < math.inf:
                 raise ValueError(f"{name} must be the lowest and the highest factor, both >= 0, got {tuple(bounds)}")
         self.brightness, self.hue, self.prob = brightness, hue, prob
-        self.contrast, self.saturation = tuple(contrast), tuple(saturation)
+        self.contrast, self.saturation = (contrast[0], contrast[1]), (saturation[0], saturation[1])
 
     def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
         """The frame with other pictures of the same scene."""
