@@ -14,7 +14,7 @@ from shapely.geometry.polygon import orient
 
 from ...errors import ConfigError, DataError, suggestion
 from ...structures import SE3, LaneGraph
-from ...synthetic.ribbon import polyline_length
+from ...structures.line_geometry import polyline_length
 from .drives import scene_locations
 from .lane_map import LaneMap
 from .lane_strips import crossing_strip, lane_strip
