@@ -48,7 +48,8 @@ def official_keys() -> list[str]:
         for branch in ("reg_branches", "reg_branches_offset", "mask_embed"):
             linear += [f"pts_bbox_head.{branch}.{n}.{place}" for place in (0, 2, 4)]
     linear += [f"lclc_head.{part}.layers.{n}" for part in ("MLP_o1", "MLP_o2", "classifier") for n in range(3)]
-    linear += [f"img_neck.lateral_convs.{n}.conv" for n in range(3)] + [f"img_neck.fpn_convs.{n}.conv" for n in range(4)]
+    linear += [f"img_neck.lateral_convs.{n}.conv" for n in range(3)]
+    linear += [f"img_neck.fpn_convs.{n}.conv" for n in range(4)]
     return lift + head + [f"{name}.{part}" for name in linear for part in WB]
 
 
