@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 import shapely
 import torch
-from drives import (
-    CLASSES, REGION, Road, beside, curved_road, distance_between, observed, pose_on, straight_road,
-)
+from drives import CLASSES, REGION, Road, beside, curved_road, distance_between, observed, pose_on, straight_road
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +17,7 @@ from perception.replay.map_fusion import MapFusion
 from perception.structures import SE3, GlobalMap, MapPredictions, Polylines
 
 LENGTH = 160.0                                             # metres of road
-ENDS = 1.1                                                 # metres: vertices are 1 m apart, and ends are seen with noise
+ENDS = 1.1                                                 # metres; vertices are 1 m apart, ends are noisy
 
 
 def drive(elements: list[tuple[str, np.ndarray]], road: Road, noise: float = 0.0, seed: int = 0) -> GlobalMap:
@@ -104,7 +102,7 @@ def test_two_parts_become_one_when_a_frame_sees_what_is_between():
 
 def test_a_branch_is_a_line_of_its_own():
     main = beside(straight_road, 2.0, LENGTH)
-    branch = np.concatenate([beside(straight_road, 2.0, 80.0), [[4110.0, 1016.0]]])        # leaves at 80 m by 25 degrees
+    branch = np.concatenate([beside(straight_road, 2.0, 80.0), [[4110.0, 1016.0]]])        # leaves by 25 degrees
     fused = drive([("boundary", main), ("boundary", branch)], straight_road)
     fused = fused[fused.confidence > 0.1]                  # where they part, a frame or two saw what no other did
     assert len(fused) == 2
@@ -208,7 +206,7 @@ def test_unlikely_elements_are_left_out(score: float):
 
 def test_a_long_drive_back_over_the_same_road_gives_the_same_line():
     truth, rng, fusion = beside(straight_road, 3.5, 600.0), np.random.default_rng(0), MapFusion(region=REGION)
-    for way in (*np.arange(0.0, 600.0, 5.0), *np.arange(600.0, 0.0, -5.0)):               # far more than is kept at hand
+    for way in (*np.arange(0.0, 600.0, 5.0), *np.arange(600.0, 0.0, -5.0)):     # more than is kept at hand
         fusion.add(observed(pose_on(straight_road, way), [("divider", truth)], rng, 0.2))
     fused = fusion.result()
     assert len(fused) == 1
