@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ WB = ("weight", "bias")
 DEFORMABLE = ("sampling_offsets", "attention_weights", "value_proj", "output_proj")
 
 
+@cache
 def model_of(name: str) -> nn.Module:
     """The model of a config, which gets no memory."""
     with torch.device("meta"):

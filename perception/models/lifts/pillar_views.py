@@ -37,10 +37,10 @@ def pillar_points(bev_size: tuple[int, int], point_range: Sequence[float], heigh
     The lowest lies half a metre above the range's floor, the highest half a metre below its ceiling.
     """
     H, W = bev_size
-    low, high = torch.tensor(point_range, dtype=torch.float32).view(2, 3)
-    y = (torch.arange(H) + 0.5) / H * (high[1] - low[1]) + low[1]
-    x = (torch.arange(W) + 0.5) / W * (high[0] - low[0]) + low[0]
-    z = torch.linspace(low[2] + 0.5, high[2] - 0.5, heights)
+    x0, y0, z0, x1, y1, z1 = (float(limit) for limit in point_range)
+    y = (torch.arange(H) + 0.5) / H * (y1 - y0) + y0
+    x = (torch.arange(W) + 0.5) / W * (x1 - x0) + x0
+    z = torch.linspace(z0 + 0.5, z1 - 0.5, heights)
     grid = torch.meshgrid(y, x, z, indexing="ij")
     return torch.stack([grid[1], grid[0], grid[2]], dim=-1).flatten(0, 1)
 

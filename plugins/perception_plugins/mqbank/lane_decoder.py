@@ -61,7 +61,7 @@ class LaneLayerOutput:
 
 def boundary_points(count: int, line_points: int = LINE_POINTS) -> list[int]:
     """Which of the points of a line stand for it: ``count``, evenly from the first to the last (4 of 10: 0 3 6 9)."""
-    return torch.linspace(0, line_points - 1, count).round().long().tolist()
+    return [round(place * (line_points - 1) / max(count - 1, 1)) for place in range(count)]
 
 
 class LaneAttention(nn.Module):
