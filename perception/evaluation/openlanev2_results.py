@@ -61,10 +61,10 @@ def read_openlanev2_results(path: Path | str) -> dict[str, LaneGraph]:
 def _rows(token: str, graph: LaneGraph) -> dict[str, Any]:
     if graph.scores is None or graph.area_scores is None:
         raise ValueError(f"predictions of {token!r} must have scores and area_scores, got None")
-    lanes = {name: _rounded(getattr(graph, ours)) for ours, name in LINES.items()}
+    lanes: dict[str, list[Any]] = {name: _rounded(getattr(graph, ours)) for ours, name in LINES.items()}
     lanes |= {name: getattr(graph, ours).tolist() for ours, name in TYPES.items()}
     lanes |= {"id": list(range(len(graph))), "confidence": graph.scores.tolist()}
-    areas = {
+    areas: dict[str, list[Any]] = {
         "id": list(range(len(graph.areas))),
         "points": [_rounded(line) for line in graph.areas],
         "category": (graph.area_labels + FIRST_CATEGORY).tolist(),

@@ -47,9 +47,10 @@ def lanes(*offsets: float, connections: Any = None, areas: Sequence[Any] = (), l
     ]) if offsets else torch.zeros(0, 10, 3, dtype=torch.float64)
     side = torch.tensor([0.0, 2.0, 0.0], dtype=torch.float64)
     N, A = len(offsets), len(areas)
+    scores = torch.linspace(0.9, 0.1, 9)                   # of the first nine of each
     return LaneGraph(
         centers, centers + side, centers - side, torch.zeros(N, dtype=torch.int64), torch.zeros(N, dtype=torch.int64),
         torch.zeros(N, N) if connections is None else torch.tensor(connections, dtype=torch.float64),
         Polylines.from_lines([torch.tensor(area, dtype=torch.float64) for area in areas], dim=3),
-        torch.zeros(A, dtype=torch.int64), torch.linspace(0.9, 0.5, max(N, 1))[:N], torch.linspace(0.9, 0.5, max(A, 1))[:A],
+        torch.zeros(A, dtype=torch.int64), scores[:N], scores[:A],
     )

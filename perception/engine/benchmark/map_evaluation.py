@@ -47,13 +47,13 @@ def benchmark_map_evaluation(
     """
     frames = seeded_maps(samples, predictions, seed)
     for name in TIMED:
-        calls = [
+        at_once, by_pairs = (
             partial(evaluate_vector_map, *frames, convention=name), partial(evaluate_pair_by_pair, *frames, name)
-        ]
-        ours, reference = calls[0]().ap, calls[1]()
+        )
+        ours, reference = at_once().ap, by_pairs()
         if not np.allclose(ours, reference, rtol=0, atol=1e-6):
             raise PerceptionError(f"map evaluation: {name}: AP by pairs is {reference}, at once it is {ours}")
-        times = interleaved_ms(calls, repeats, setting.device)                           # (rounds, 2)
+        times = interleaved_ms([at_once, by_pairs], repeats, setting.device)                           # (rounds, 2)
         row = setting.row(f"map_evaluation/{name}", samples * predictions, **compared(*times.T))
         yield replace(row, dtype="float64")
 
@@ -122,7 +122,7 @@ def _sample(vertices: np.ndarray, num_points: int) -> np.ndarray:
 
 
 def _pair_distance(found: Line, true: Line, rules: Convention) -> float:
-    if rules.prefilter_m is not None and not found[1].intersects(true[1]):
+    if found[1] is not None and not found[1].intersects(true[1]):
         return np.inf
     distances = cdist(found[0], true[0])
     return 0.5 * float(distances.min(axis=1).mean() + distances.min(axis=0).mean())
