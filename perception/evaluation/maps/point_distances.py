@@ -100,9 +100,7 @@ def chamfer_pairs(first: PointSets, second: PointSets, pairs: np.ndarray, limit:
     return distances
 
 
-def near_share_pairs(
-    first: PointSets, second: PointSets, pairs: np.ndarray, radius: float = 1.0
-) -> np.ndarray:
+def near_share_pairs(first: PointSets, second: PointSets, pairs: np.ndarray, radius: float = 1.0) -> np.ndarray:
     """Share of the points that have a point of the other set within ``radius`` [m]; the smaller of both directions."""
     shares = np.zeros(len(pairs))
     near = np.flatnonzero(_box_gaps(first, second, pairs) <= radius)
