@@ -162,6 +162,14 @@ def test_threads_change_nothing(num_threads, spread):
             assert torch.equal(circle_nms(boxes[:, :2], scores, 0.04), circle)
 
 
+def test_every_instruction_set_of_this_processor_gives_the_same(instruction_set):
+    boxes, scores = crowd(7, 1000)
+    boxes[:, :2] *= 4
+    assert torch.equal(rotated_nms(boxes, scores, 0.2), rotated_nms_reference(boxes, scores, 0.2))
+    centers = boxes[:, :2]
+    assert torch.equal(circle_nms(centers, scores, 1.0), circle_nms_reference(centers, scores, 1.0))
+
+
 def test_scores_that_differ_beyond_float32_are_told_apart():
     scores = torch.tensor([0.5, 0.5 + 1e-12, 0.5, 0.1], dtype=torch.float64)
     assert rotated_nms(SQUARES, scores, 0.3).tolist() == [1, 3]
