@@ -3,7 +3,7 @@
 _base_ = ["../_base_/datasets/synthetic_map.py", "../_base_/default_runtime.py"]
 
 plugins = ["vectormapnet"]
-max_iters = 2400
+max_iters = 1800
 region = (-30.0, -15.0, 30.0, 15.0)
 voxel_size = (0.3, 0.3, 6.0)
 
@@ -36,7 +36,7 @@ train_cfg = dict(type="IterationLoop", max_iters=max_iters, val_interval=max_ite
 optim_wrapper = dict(
     type="AutocastOptimWrapper", dtype="auto", constructor="DecayGroupsConstructor",
     optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.01),
-    clip_grad=dict(max_norm=5.0, norm_type=2),
+    clip_grad=dict(max_norm=35, norm_type=2),
 )
 param_scheduler = [dict(type="OneCycleLR", eta_max=1e-3, pct_start=0.1, div_factor=10, by_epoch=False)]
 custom_hooks = [dict(type="FreezeNormHook", begin=max_iters // 2)]

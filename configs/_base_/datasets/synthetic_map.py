@@ -19,12 +19,12 @@ train_dataloader = dict(
     sampler=dict(type="EpochSampler", class_balanced=False),
     dataset=dict(
         type="NuScenesDataset", root=data_root, version="v1.0-trainval", split="train", num_sweeps=num_sweeps,
-        map=dict(region=(-45.0, -45.0, 45.0, 45.0)),       # more than is learnt from, so that the scene can be turned
+        map=dict(region=(-40.0, -25.0, 40.0, 25.0)),       # more than is learnt from, so that the scene can be turned
         transforms=[
             aggregate,
             dict(type="RandomFlip"),
-            dict(type="GlobalRotation", max_angle=3.14159),
-            dict(type="GlobalTranslation", std=(2.0, 2.0, 0.0)),
+            dict(type="GlobalRotation", max_angle=0.15),
+            dict(type="GlobalTranslation", std=(1.0, 1.0, 0.0)),
             keep_region,
             dict(type="CropVectorMap", region=region),
         ],

@@ -12,8 +12,8 @@ train_dataloader = dict(
         transforms=[
             dict(type="LoadImages"),
             dict(type="RandomFlip"),
-            dict(type="GlobalRotation", max_angle=3.14159),
-            dict(type="GlobalTranslation", std=(2.0, 2.0, 0.0)),
+            dict(type="GlobalRotation", max_angle=0.15),
+            dict(type="GlobalTranslation", std=(1.0, 1.0, 0.0)),
             dict(type="CropVectorMap", region=region),
         ],
     ),
