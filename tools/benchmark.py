@@ -1,4 +1,4 @@
-"""Time ops, the stages of models and whole predictions, beside what the machine could do at best.
+"""Time ops, the stages of models, whole predictions and the map evaluation, beside what the machine can do at best.
 
 Examples:
     python tools/benchmark.py ops --threads 1
@@ -6,6 +6,7 @@ Examples:
     python tools/benchmark.py model configs/flatformer/flatformer_synthetic.py --points 35000 --fuse --compile
     python tools/benchmark.py encoder --pillars 30000 --json work_dirs/encoder.json
     python tools/benchmark.py scaling --threads 2
+    python tools/benchmark.py eval --samples 500 --predictions 50
     python tools/benchmark.py compare configs/flatformer/flatformer_nuscenes.py \
 configs/centerpoint_pillar/centerpoint_pillar02_nuscenes.py --source data/nuscenes --scene scene-0061
 
@@ -64,6 +65,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     compare = _add_command(commands, "compare", "whole predictions in turn on one cloud", prepare_compare, repeats=30)
     compare.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="two or more, compared with the first")
     _add_cloud(compare)
+
+    evaluation = _add_command(commands, "eval", "the map evaluation against pair by pair", prepare_eval, repeats=3)
+    evaluation.add_argument("--samples", type=_positive, default=500, help="frames of seeded maps (%(default)s)")
+    evaluation.add_argument("--predictions", type=_positive, default=50, help="elements in each (%(default)s)")
 
     args = parser.parse_args(argv)
     if args.command == "compare" and len(args.configs) < 2:
@@ -174,6 +179,15 @@ def prepare_compare(args: argparse.Namespace, device: torch.device) -> Measure:
     from perception.engine.benchmark.compare import compare_models
 
     return partial(compare_models, models_from(args, args.configs, device), repeats=args.repeats)
+
+
+def prepare_eval(args: argparse.Namespace, device: torch.device) -> Measure:
+    """Average precisions of vector maps."""
+    from perception.engine.benchmark.map_evaluation import benchmark_map_evaluation
+
+    return partial(
+        benchmark_map_evaluation, samples=args.samples, predictions=args.predictions, repeats=args.repeats
+    )
 
 
 def models_from(

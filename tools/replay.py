@@ -1,4 +1,4 @@
-"""Replay a recorded drive through a detector, without ROS.
+"""Replay a recorded drive through a detector or a map model, without ROS.
 
 Examples:
     python tools/replay.py CONFIG CHECKPOINT data/synthetic:scene-0003                     # at the sensor's pace
@@ -10,7 +10,9 @@ The source is a nuScenes scene (ROOT:SCENE), an Argoverse 2 log folder, a KITTI 
 point clouds or an MCAP file with Foxglove schemas; NAME:PATH says which if the path does not. At --rate 1 frames are
 released at their recorded times and those that the detector is too slow for are dropped and counted.
 
-Writes predictions.jsonl (one line a frame), latency.json and, with --pictures, PNG files into the folder --out.
+Writes predictions.jsonl (one line a frame), latency.json and, with --pictures, PNG files into the folder --out. If the
+recording has poses, what a map model says is also fused to one map of the drive: map.geojson, map.png and, with the
+extra [lanelet2], map.osm.
 """
 
 from __future__ import annotations
@@ -73,8 +75,10 @@ def replay(
 
     from perception.atomic_write import write_json
     from perception.replay.pipeline import Replay
+    from perception.replay.sinks.global_map import GlobalMapSink
     from perception.replay.sinks.json_lines import JsonLinesSink
     from perception.replay.sinks.pictures import PictureSink
+    from perception.structures import MapPredictions
 
     with ExitStack() as stack:
         lines = stack.enter_context(JsonLinesSink(args.out / "predictions.jsonl"))
@@ -83,13 +87,18 @@ def replay(
             frames = min(len(source), args.max_frames or len(source))
             every = max(1, frames // args.pictures)
             sinks.append(PictureSink(args.out / "pictures", args.pictures, every))
-        player = Replay(detector, sinks, synchronize=synchronize)
-        player.warm_up(source)
-        report = player.run(source, args.rate, args.max_frames, progress_bar)
+        first = Replay(detector, synchronize=synchronize).warm_up(source)
+        whole = None
+        if isinstance(first, MapPredictions) and first.global_from_ego is not None:
+            whole = stack.enter_context(GlobalMapSink(args.out))
+            sinks.append(whole)
+        report = Replay(detector, sinks, synchronize=synchronize).run(source, args.rate, args.max_frames, progress_bar)
     Console().print(report.table())
     saved = report.save(args.out)
     if args.json is not None:
         write_json(args.json, report.as_dict())
+    if whole is not None:
+        print(f"wrote the map of the drive to {', '.join(map(str, whole.paths))}")
     print(f"wrote {lines.path} ({report.frames} frames) and {saved}")
     return 0
 

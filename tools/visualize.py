@@ -1,12 +1,15 @@
-"""Draw a recording: from above, through its cameras, and as an Open3D scene, with true and predicted boxes.
+"""Draw a recording: from above, through its cameras, and as an Open3D scene, with true and predicted boxes and maps.
 
 Examples:
     python tools/visualize.py data/nuscenes:scene-0061 --keyframes                      # annotated boxes, in green
     python tools/visualize.py data/synthetic:scene-0003 --keyframes --config CONFIG --checkpoint CHECKPOINT
     python tools/visualize.py log.mcap --predictions work_dirs/replay/predictions.jsonl --views bev scene --video
     python tools/visualize.py data/argoverse2/sensor/val/LOG --window                   # on a desktop
+    python tools/visualize.py LOG --predictions maps.jsonl --frames 0 --map-out maps    # one map of the drive
 
-Pictures go to --out as NNNN_VIEW.png, videos as VIEW.mp4. Nothing but --window needs a display or a GPU.
+Pictures go to --out as NNNN_VIEW.png, videos as VIEW.mp4. With --map-out, the maps that were predicted in the drawn
+frames, or the true ones if nothing is predicted, are fused into map.geojson, map.png and (with the extra [lanelet2])
+map.osm in that folder. Nothing but --window needs a display or a GPU.
 """
 
 from __future__ import annotations
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from perception.replay.source import FrameSource
-    from perception.structures import Frame, Predictions
+    from perception.structures import Frame, FramePredictions
 
-    Predict = Callable[[Frame], Predictions | None]
+    Predict = Callable[[Frame], FramePredictions | None]
 NUM_SWEEPS = 10                                            # past frames offered to a model that looks back
 
 
@@ -46,6 +49,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--points", action="store_true", help="draw the points into the camera pictures too")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/pictures"), help="folder (%(default)s)")
     parser.add_argument("--video", action="store_true", help="also join the pictures of each view to an MP4 file")
+    parser.add_argument("--map-out", type=Path, metavar="FOLDER", help="also fuse the maps of the frames to one, here")
     parser.add_argument("--window", action="store_true", help="show each frame in an Open3D window instead")
     parser.add_argument("--backend", choices=("auto", "open3d", "software"), default="auto", help="of the scene view")
     parser.add_argument("--device", default="auto", help="of the model: auto, cpu, cuda or cuda:N (%(default)s)")
@@ -101,23 +105,31 @@ def chosen_frames(source: FrameSource, count: int) -> Iterator[tuple[int, Frame]
 
 def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[int, Frame]], predict: Predict) -> int:
     """Write the pictures and, if wanted, the videos."""
+    from perception.replay.sinks.global_map import GlobalMapSink, true_map_of
     from perception.visualization.frame_pictures import frame_pictures, save_picture
     from perception.visualization.video import write_video
 
     stamps: list[int] = []
     reels: dict[str, list[np.ndarray]] = {}
     paths: list[Path] = []
+    whole = None if args.map_out is None else GlobalMapSink(args.map_out)
     for number, frame in drawn:
+        found = predict(frame)
         pictures = frame_pictures(
-            frame, predict(frame), views=args.views, min_score=args.min_score, with_points=args.points,
-            backend=args.backend,
+            frame, found, views=args.views, min_score=args.min_score, with_points=args.points, backend=args.backend,
         )
+        placed = true_map_of(frame) if found is None else found
+        if whole is not None and placed is not None:
+            whole.write(frame, placed)
         paths += [save_picture(args.out / f"{number:04d}_{view}.png", picture) for view, picture in pictures.items()]
         stamps.append(frame.timestamp_ns)
         for view, picture in pictures.items() if args.video else ():
             reels.setdefault(view, []).append(picture)
     for view, pictures_of_view in reels.items():
         paths.append(write_video(args.out / f"{view}.mp4", pictures_of_view, frame_rate(stamps)))
+    if whole is not None:
+        fused = whole.close()
+        print(f"wrote a map of {len(fused)} elements to {', '.join(map(str, whole.paths))}")
     print(f"wrote {len(paths)} files to {args.out}")
     return 0
 

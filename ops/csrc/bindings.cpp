@@ -8,14 +8,17 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <stdexcept>
 
 #include "binding_types.hpp"
+#include "cpu/best_first.hpp"
 #include "cpu/bev_scatter.hpp"
 #include "cpu/circle_nms.hpp"
 #include "cpu/group_attention.hpp"
 #include "cpu/group_layer.hpp"
 #include "cpu/instruction_set.hpp"
 #include "cpu/points_in_boxes.hpp"
+#include "cpu/radix_sort.hpp"
 #include "cpu/rotated_iou.hpp"
 #include "cpu/rotated_nms.hpp"
 #include "cpu/segment_reduce.hpp"
@@ -222,17 +225,36 @@ static void rotated_iou_bev_aligned(FloatTable a, FloatTable turns_a, FloatTable
     cpu::rotated_iou_aligned(bev_boxes(a, turns_a), bev_boxes(b, turns_b), iou.data(), threads);
 }
 
-static int64_t rotated_nms(FloatTable boxes, FloatTable turns, CpuArray<const int64_t, 1> order, double threshold,
-                           CpuArray<int64_t, 1> kept, int threads) {
+using Scores = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;  // float or double
+
+static bool best_first(const Scores& scores, int64_t* order) {
     nb::gil_scoped_release unlocked;
-    return cpu::rotated_nms(bev_boxes(boxes, turns), order.data(), static_cast<float>(threshold), kept.data(), threads);
+    const auto in_order_of = [&]<typename T>(const T* values) {
+        return cpu::best_first(values, static_cast<int64_t>(scores.shape(0)), order);
+    };
+    if (scores.dtype() == nb::dtype<double>()) return in_order_of(static_cast<const double*>(scores.data()));
+    if (scores.dtype() == nb::dtype<float>()) return in_order_of(static_cast<const float*>(scores.data()));
+    throw std::invalid_argument("scores must be float32 or float64");
 }
 
-static int64_t circle_nms(FloatTable centers, CpuArray<const int64_t, 1> order, double squared_radius,
-                          CpuArray<int64_t, 1> kept, int threads) {
+// Both nms give the number of rows kept, or -1 if NaN, infinity or a negative size is among the arguments.
+static int64_t rotated_nms(FloatTable boxes, FloatTable turns, Scores scores, double threshold,
+                           CpuArray<int64_t, 1> kept, int threads) {
+    const cpu::BevBoxes rows = bev_boxes(boxes, turns);
+    const auto order = perception::unwritten<int64_t>(rows.size);
+    if (!are_bev_boxes(boxes) || !best_first(scores, order.get())) return -1;
     nb::gil_scoped_release unlocked;
-    return cpu::circle_nms(centers.data(), order.data(), static_cast<int64_t>(order.shape(0)),
-                           static_cast<float>(squared_radius), kept.data(), threads);
+    return cpu::rotated_nms(rows, order.get(), static_cast<float>(threshold), kept.data(), threads);
+}
+
+static int64_t circle_nms(FloatTable centers, Scores scores, double squared_radius, CpuArray<int64_t, 1> kept,
+                          int threads) {
+    const auto count = static_cast<int64_t>(centers.shape(0));
+    const auto order = perception::unwritten<int64_t>(count);
+    if (!cpu::are_finite(centers.data(), 2 * count) || !best_first(scores, order.get())) return -1;
+    nb::gil_scoped_release unlocked;
+    return cpu::circle_nms(centers.data(), order.get(), count, static_cast<float>(squared_radius), kept.data(),
+                           threads);
 }
 
 static void points_in_boxes(FloatTable points, FloatTable boxes, FloatTable turns, CpuArray<int64_t, 1> found,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .checks import FLOATING, check_device, check_finite, check_tensor, check_values
-from .dispatch import NATIVE, attach_native
-from .suppression import best_first, greedy_survivors, squared_distances
+from .dispatch import NATIVE, attach_native, shared
+from .suppression import best_first, greedy_survivors, native_scores, squared_distances
 
 _PAIRS_AT_ONCE = 1 << 20
 
@@ -54,12 +54,13 @@ def circle_nms_reference(centers: Tensor, scores: Tensor, squared_radius: float)
 
 def _circle_nms_cpu(centers: Tensor, scores: Tensor, squared_radius: float) -> Tensor:
     assert NATIVE is not None
-    rows = centers.detach().float().contiguous()
-    check_finite("centers", rows)
-    check_finite("scores", scores)
-    order = best_first(scores.detach())
-    kept = torch.empty_like(order)
-    survivors = NATIVE.circle_nms(rows, order, squared_radius, kept, torch.get_num_threads())
+    rows, kept = centers.detach().float().contiguous(), scores.new_empty(len(scores), dtype=torch.int64)
+    survivors = NATIVE.circle_nms(
+        shared(rows), shared(native_scores(scores)), squared_radius, shared(kept), torch.get_num_threads()
+    )
+    if survivors < 0:
+        check_finite("centers", rows)                                     # one of the two says what is wrong
+        check_finite("scores", scores)
     return kept[:survivors].clone()
 
 

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack
 
 from .checks import check_device
 
@@ -86,6 +87,11 @@ def attach_cuda(name: str, kernel: Callable[..., object]) -> None:
 
     torch.library.register_kernel(f"perception::{name}", "cuda", on_current_stream)
     _attached_on_cuda.append(name)
+
+
+def shared(tensor: Tensor) -> object:
+    """A tensor as the kernels take it; they take tensors too, but ask each by a slower way for the same."""
+    return to_dlpack(tensor)
 
 
 def workspace(num_bytes: int, device: torch.device) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from .checks import FLOATING, check_device, check_finite, check_tensor, check_values
-from .dispatch import NATIVE, attach_native
-from .rotated_iou import checked_boxes, iou_of_pairs, native_boxes, near_pairs, turns
-from .suppression import best_first, greedy_survivors
+from .dispatch import NATIVE, attach_native, shared
+from .rotated_iou import checked_boxes, iou_of_pairs, near_pairs, turns
+from .suppression import best_first, greedy_survivors, native_scores
 
 _RANKS_AT_ONCE = 256
 
@@ -61,11 +61,13 @@ def _overlapping(ranked: Tensor, i: Tensor, j: Tensor, threshold: float) -> Tens
 
 def _rotated_nms_cpu(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     assert NATIVE is not None
-    rows = native_boxes("boxes", boxes)
-    check_finite("scores", scores)
-    order = best_first(scores.detach())
-    kept = torch.empty_like(order)
-    survivors = NATIVE.rotated_nms(rows, turns(rows[:, 4]), order, threshold, kept, torch.get_num_threads())
+    rows, kept = boxes.detach().float().contiguous(), scores.new_empty(len(scores), dtype=torch.int64)
+    survivors = NATIVE.rotated_nms(
+        *map(shared, (rows, turns(rows[:, 4]), native_scores(scores))), threshold, shared(kept), torch.get_num_threads()
+    )
+    if survivors < 0:
+        checked_boxes("boxes", boxes)                                     # one of the two says what is wrong
+        check_finite("scores", scores)
     return kept[:survivors].clone()
 
 

@@ -11,6 +11,12 @@ def best_first(scores: Tensor) -> Tensor:
     return scores.argsort(descending=True, stable=True)
 
 
+def native_scores(scores: Tensor) -> Tensor:
+    """As the kernels read them: contiguous, float64 as it is and other dtypes in float32."""
+    scores = scores.detach()
+    return (scores if scores.dtype == torch.float64 else scores.float()).contiguous()
+
+
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """(K, 2), (L, 2) -> (K, L), a coordinate at a time: quick, and exact for equal points."""
     return (a[:, 0, None] - b[:, 0]).square_().add_((a[:, 1, None] - b[:, 1]).square_())

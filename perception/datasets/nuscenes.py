@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,13 @@ import torch
 
 from ..errors import ConfigError, DataError, suggestion
 from ..registry import DATASETS
-from ..structures import SE3, PointCloud
+from ..structures import SE3, Frame, PointCloud
 from .base import Transform
 from .index import CameraRecord, FrameRecord, IndexSource, ObjectRecord, SweepRecord, write_index
 from .indexed_dataset import IndexedDataset
+from .maps.nuscenes_lane_graphs import NuScenesLaneGraphs
 from .maps.nuscenes_map import read_nuscenes_map, scene_location
+from .maps.sd_maps import SDMaps
 from .maps.window import MapWindow
 from .maps.world_map import WorldMap
 from .point_files import read_bin
@@ -77,6 +80,8 @@ class NuScenesDataset(IndexedDataset):
         cameras: some of `CAMERAS`.
         map: options of a `MapWindow`, such as ``region=(-30, -15, 30, 15)``, to fill `Frame.vector_map` from the map
             expansion; no map by default.
+        lane_graph: options of `NuScenesLaneGraphs` to fill `Frame.lane_graph`; none by default.
+        sd_map: options of `SDMaps` to fill `Frame.sd_map`; none by default.
         classes: some of `CLASSES`, in the order of the labels.
 
     Raises:
@@ -98,6 +103,8 @@ class NuScenesDataset(IndexedDataset):
         num_sweeps: int = 9,
         cameras: Sequence[str] = (),
         map: Mapping[str, Any] | MapWindow | None = None,
+        lane_graph: Mapping[str, Any] | None = None,
+        sd_map: Mapping[str, Any] | None = None,
         classes: Sequence[str] | None = None,
         transforms: Sequence[Mapping[str, Any] | Transform] = (),
         seed: int = 0,
@@ -105,6 +112,20 @@ class NuScenesDataset(IndexedDataset):
         super().__init__(
             root, index_source(version, split), index=index, only_scenes=only_scenes, num_sweeps=num_sweeps,
             cameras=cameras, map=map, classes=classes, transforms=transforms, seed=seed,
+        )
+        self.lane_graphs = None if lane_graph is None else NuScenesLaneGraphs(root, version, **lane_graph)
+        self.sd_maps = None if sd_map is None else SDMaps(root, version, **sd_map)
+
+    def load(self, index: int) -> Frame:
+        """Read one frame, with the maps that were asked for; see `IndexedDataset.load`."""
+        frame = super().load(index)
+        pose = frame.global_from_ego
+        if pose is None:
+            return frame
+        return replace(
+            frame,
+            lane_graph=None if self.lane_graphs is None else self.lane_graphs.local(frame.scene, pose),
+            sd_map=None if self.sd_maps is None else self.sd_maps.local(frame.scene, pose),
         )
 
     def world_map(self, record: FrameRecord) -> WorldMap:

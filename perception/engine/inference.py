@@ -12,7 +12,7 @@ from torch import nn
 
 from ..compression.batch_norm import fold_batch_norms
 from ..errors import ConfigError
-from ..structures import Frame, Predictions
+from ..structures import Frame, FramePredictions
 from ..transforms.compose import Compose
 from .build import build_model
 from .checkpoint import load_weights
@@ -39,8 +39,8 @@ class InferenceModel:
         return tuple(getattr(self.model, "classes", ()))
 
     @torch.inference_mode()
-    def predict(self, frame: Frame) -> Predictions:
-        """Detect the objects of a frame as a data set or a replay source yields it (transforms not yet applied)."""
+    def predict(self, frame: Frame) -> FramePredictions:
+        """What is in a frame as a data set or a replay source yields it (transforms not yet applied)."""
         batch = self.preprocess(frame)
         return self.decode(self.network(batch), batch)
 
@@ -56,8 +56,8 @@ class InferenceModel:
         return self.model(**batch, mode="tensor")
 
     @torch.inference_mode()
-    def decode(self, maps: Any, batch: dict[str, Any]) -> Predictions:
-        """Boxes from the raw maps, best first."""
+    def decode(self, maps: Any, batch: dict[str, Any]) -> FramePredictions:
+        """Boxes or map elements from the raw maps, best first."""
         return self.model.decode(maps, batch["data_samples"])[0]
 
 

@@ -14,6 +14,7 @@ from perception.registry import MODELS
 from perception.structures import Camera, Frame
 
 from .data_preprocessor import FrameDataPreprocessor
+from .lifts.can_bus import can_bus_signals
 
 
 @MODELS.register_module()
@@ -27,6 +28,7 @@ class MapDataPreprocessor(FrameDataPreprocessor):
         pad_divisor: pictures are padded with zeros at the right and below to a multiple of it.
         pad_scales_intrinsics: multiply the projection by padded over original size, as the VectorMapNet release does.
         use_points: give ``points``; a camera model can do without.
+        use_can_bus: give ``can_bus``, for a `BEVFormerLift`.
         channels, scales, squashed, non_blocking: see `FrameDataPreprocessor`.
 
     Raises:
@@ -43,6 +45,7 @@ class MapDataPreprocessor(FrameDataPreprocessor):
         pad_divisor: int = 32,
         pad_scales_intrinsics: bool = False,
         use_points: bool = True,
+        use_can_bus: bool = False,
         channels: Sequence[str] = ("x", "y", "z", "intensity"),
         scales: Mapping[str, float] | None = None,
         squashed: Sequence[str] = (),
@@ -53,7 +56,7 @@ class MapDataPreprocessor(FrameDataPreprocessor):
             raise ValueError(f"pad_divisor must be >= 1, got {pad_divisor}")
         if not cameras and not use_points:
             raise ValueError("a model needs points, cameras or both")
-        self.cameras, self.use_points = tuple(cameras), use_points
+        self.cameras, self.use_points, self.use_can_bus = tuple(cameras), use_points, use_can_bus
         self.bgr, self.pad_divisor, self.pad_scales_intrinsics = bgr, pad_divisor, pad_scales_intrinsics
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
@@ -63,13 +66,13 @@ class MapDataPreprocessor(FrameDataPreprocessor):
 
         The inputs are ``points``: B tensors (P_i, C) float32; ``images`` (B, N, 3, H, W) float32; ``image_from_ego``
         (B, N, 4, 4) float32, which takes an ego-frame point [m] to u * depth, v * depth, depth, 1; ``camera_mask``
-        (B, N) bool, False where a frame lacks the camera (its picture is zero, its projection the identity); and
-        ``sd_maps``: B maps or None.
+        (B, N) bool, False where a frame lacks the camera (its picture is zero, its projection the identity);
+        ``can_bus`` (B, 18) float32, see `can_bus_signals`; and ``sd_maps``: B maps or None.
 
         Raises:
             TypeError: the batch is not a list of Frames.
-            ValueError: points or a channel are missing, a frame has none of the cameras, or a camera has no decoded
-                picture or no calibration.
+            ValueError: points, a channel or a pose are missing, a frame has none of the cameras, or a camera has no
+                decoded picture or no calibration.
         """
         if not isinstance(data, (list, tuple)) or not all(isinstance(frame, Frame) for frame in data):
             raise TypeError(f"a batch must be a list of Frames, got {type(data).__name__}")
@@ -79,6 +82,8 @@ class MapDataPreprocessor(FrameDataPreprocessor):
             inputs["points"] = [self.points_of(frame) for frame in frames]
         if self.cameras:
             inputs |= self.pictures_of(frames)
+        if self.use_can_bus:
+            inputs["can_bus"] = torch.stack([can_bus_signals(frame) for frame in frames]).to(self.device)
         return {"inputs": inputs, "data_samples": frames}
 
     def pictures_of(self, frames: Sequence[Frame]) -> dict[str, Tensor]:

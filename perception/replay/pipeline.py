@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from ..errors import DataError
-from ..structures import Frame, Predictions
+from ..structures import Frame, FramePredictions
 from .history import with_history
 from .latency import ReplayReport, StageTimes
 from .pace import Clock, Pace, SystemClock
@@ -15,7 +15,7 @@ from .source import FrameSource
 
 
 class FrameDetector(Protocol):
-    """A detector in three stages that are timed apart; `perception.engine.inference.InferenceModel` is one."""
+    """A model in three stages that are timed apart; `perception.engine.inference.InferenceModel` is one."""
 
     def preprocess(self, frame: Frame) -> Any:
         """What the network takes, on its device."""
@@ -25,15 +25,15 @@ class FrameDetector(Protocol):
         """The network's raw output."""
         ...
 
-    def decode(self, maps: Any, batch: Any) -> Predictions:
-        """Boxes in the ego frame, best first."""
+    def decode(self, maps: Any, batch: Any) -> FramePredictions:
+        """Boxes or map elements in the ego frame, best first."""
         ...
 
 
 class Sink(Protocol):
     """Where results go, frame by frame."""
 
-    def write(self, frame: Frame, predictions: Predictions) -> None:
+    def write(self, frame: Frame, predictions: FramePredictions) -> None:
         """Take one frame, as the source gave it, and what was found in it."""
         ...
 
@@ -99,8 +99,11 @@ class Replay:
         wall = self.clock.now() - began
         return ReplayReport(len(stamps), pace.dropped, rate, recorded, wall, times.summary_ms(), times.samples_ms())
 
-    def warm_up(self, source: FrameSource) -> None:
+    def warm_up(self, source: FrameSource) -> FramePredictions | None:
         """Run the detector once over the first frame, so that what happens only once is in no latency.
+
+        Returns:
+            What it found there; None if the recording has no frame.
 
         Raises:
             DataError: the recording does not give what the model takes, such as a channel of the points.
@@ -108,11 +111,12 @@ class Replay:
         for entry in islice(source.pending(), 1):
             frame = entry.load()
             try:
-                self._detect(frame, StageTimes(self.clock))
+                return self._detect(frame, StageTimes(self.clock))
             except ValueError as error:
                 raise DataError(f"frame {frame.token}", "content", "what the model takes", error) from error
+        return None
 
-    def _detect(self, frame: Frame, times: StageTimes) -> Predictions:
+    def _detect(self, frame: Frame, times: StageTimes) -> FramePredictions:
         with times.measure("preprocess"):
             batch = self.detector.preprocess(frame)
             self.synchronize()

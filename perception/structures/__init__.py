@@ -6,14 +6,16 @@ from .box_overlap import overlaps_bev
 from .boxes3d import Boxes3D
 from .calibration import Calibration, Camera
 from .frame import Frame, Sweep
+from .geo_reference import GeoReference
+from .global_map import GlobalMap
 from .point_cloud import PointCloud
 from .polylines import Polylines
-from .predictions import Predictions
+from .predictions import FramePredictions, Predictions
 from .se3 import SE3
 from .vector_map import LaneGraph, MapPredictions, SDMap, VectorMap
 
 __all__ = [
-    "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "Frame", "KittiRows", "LaneGraph",
-    "MapPredictions", "NuScenesRows", "PointCloud", "Polylines", "Predictions", "SDMap", "Sweep", "VectorMap",
-    "WaymoRows", "overlaps_bev", "wrap_angle",
+    "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "Frame", "FramePredictions",
+    "GeoReference", "GlobalMap", "KittiRows", "LaneGraph", "MapPredictions", "NuScenesRows", "PointCloud", "Polylines",
+    "Predictions", "SDMap", "Sweep", "VectorMap", "WaymoRows", "overlaps_bev", "wrap_angle",
 ]

@@ -132,12 +132,20 @@ class Polylines:
 
 def resample_line(line: Tensor, count: int) -> Tensor:
     """(V, 2 or 3) -> (count, 2 or 3) equally spaced along the line in the xy plane; see `Polylines.resampled`."""
-    way = (line[1:, :2] - line[:-1, :2]).norm(dim=1).cumsum(0)                   # (V - 1,)
-    if not len(way) or float(way[-1]) == 0.0:
-        return line[:1].expand(count, -1)
-    way = torch.cat([way.new_zeros(1), way])                                     # (V,)
-    stops = torch.linspace(0.0, 1.0, count, dtype=way.dtype, device=way.device) * way[-1]
-    after = torch.searchsorted(way, stops, right=True).clamp(1, len(way) - 1)    # (count,)
-    step = way[after] - way[after - 1]
-    share = ((stops - way[after - 1]) / torch.where(step > 0, step, 1.0)).clamp(0.0, 1.0)
-    return torch.lerp(line[after - 1], line[after], share[:, None])
+    return resample_lines(line[None], count)[0]
+
+
+def resample_lines(lines: Tensor, count: int) -> Tensor:
+    """(P, V, 2 or 3) -> (P, count, 2 or 3), lines of equally many vertices at once; see `Polylines.resampled`."""
+    if lines.shape[1] == 1:
+        return lines.expand(-1, count, -1)
+    way = (lines[:, 1:, :2] - lines[:, :-1, :2]).norm(dim=2).cumsum(1)
+    way = torch.cat([way.new_zeros(len(lines), 1), way], dim=1)                  # (P, V)
+    stops = torch.linspace(0.0, 1.0, count, dtype=way.dtype, device=way.device) * way[:, -1:]
+    after = torch.searchsorted(way, stops, right=True).clamp(1, way.shape[1] - 1)              # (P, count)
+    after = torch.where(way[:, -1:] > 0, after, 1)                               # no length: the first vertex
+    before_way, after_way = way.gather(1, after - 1), way.gather(1, after)
+    step = after_way - before_way
+    share = ((stops - before_way) / torch.where(step > 0, step, 1.0)).clamp(0.0, 1.0)
+    rows = after[..., None].expand(-1, -1, lines.shape[2])
+    return torch.lerp(lines.gather(1, rows - 1), lines.gather(1, rows), share[..., None])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .boxes3d import Boxes3D
 from .se3 import SE3
+from .vector_map import MapPredictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,3 +59,6 @@ class Predictions:
     def to(self, device: torch.device | str) -> Predictions:
         """The same on another device."""
         return replace(self, boxes=self.boxes.to(device), scores=self.scores.to(device), labels=self.labels.to(device))
+
+
+FramePredictions = Predictions | MapPredictions

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..structures.line_geometry import polyline_length
 from .bodies import CARS, TRAILERS, TRUCKS, Body, draw_body, draw_mix
 from .cast import Cast
 from .lane_graph import Network
-from .ribbon import polyline_length
 from .routes import Route, make_route, random_keys
 from .scene import Trajectory
 from .town_areas import STOP_LINE

@@ -4,31 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-
-def polyline_length(line: np.ndarray) -> float:
-    """Length of a (V, 2) polyline."""
-    return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
-
-
-def resample(line: np.ndarray, spacing: float) -> np.ndarray:
-    """A (V, 2) polyline at even stations at most ``spacing`` apart; both ends are kept exactly."""
-    return resample_to(line, max(int(np.ceil(polyline_length(line) / spacing)), 1) + 1)
-
-
-def resample_to(line: np.ndarray, count: int) -> np.ndarray:
-    """A (V, 2) polyline at ``count`` >= 2 even stations: (count, 2); both ends are kept exactly."""
-    stations = _stations(line)
-    wanted = np.linspace(0.0, stations[-1], count)
-    points = np.stack([np.interp(wanted, stations, line[:, axis]) for axis in range(2)], axis=-1)
-    points[0], points[-1] = line[0], line[-1]
-    return points
-
-
-def left_normals(line: np.ndarray) -> np.ndarray:
-    """(V, 2) unit normals to the left of a polyline's direction."""
-    tangent = np.gradient(line, axis=0)
-    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-12)
-    return np.stack([-tangent[:, 1], tangent[:, 0]], axis=-1)
+from ..structures.line_geometry import left_normals, resample, stations
 
 
 class Ribbon:
@@ -44,7 +20,7 @@ class Ribbon:
             raise ValueError(f"line must be (V, 2) with V >= 2, got {line.shape}")
         self.points = resample(np.asarray(line, dtype=np.float64), spacing)
         self.normals = left_normals(self.points)
-        self.stations = _stations(self.points)
+        self.stations = stations(self.points)
         self.length = float(self.stations[-1])
         self._columns = np.concatenate([self.points, self.normals], axis=1)          # (V, 4)
 
@@ -128,7 +104,3 @@ def rectangles_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
             b = (second * axis[..., None, :]).sum(-1)
             apart |= (a.max(-1) <= b.min(-1)) | (b.max(-1) <= a.min(-1))
     return ~apart
-
-
-def _stations(line: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])

@@ -249,7 +249,7 @@ def _sd_lines(network: Network, mid_block: np.ndarray) -> list[SDLine]:
         middle = np.array(LineString(ribbon.points).simplify(SD_TOLERANCE).coords)
         lines.append(SDLine(street.key, middle, "road", 2 * street.lanes))
         for number, station in enumerate(_crossed_at(network, index, mid_block)):
-            across = ribbon.at([station, station], [-street.half_width, street.half_width])
+            across = ribbon.at(np.full(2, station), np.array([-street.half_width, street.half_width]))
             lines.append(SDLine(f"crossing{index}.{number}", across, "cross_walk"))
         for name, sign in (("left", 1), ("right", -1)):
             beside = ribbon.parallel(*network.cuts[index], sign * (street.half_width + street.walkway / 2))

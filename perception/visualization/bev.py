@@ -1,4 +1,4 @@
-"""Bird's-eye pictures of a frame: points, true boxes, predicted boxes."""
+"""Bird's-eye pictures of a frame: points, and true and predicted boxes and map lines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from perception.structures import Boxes3D, Frame, PointCloud, Predictions
+from perception.structures import Boxes3D, Frame, FramePredictions, MapPredictions, PointCloud
 
-from .palette import TRUTH_COLOR, Color, class_color
+from .legend import draw_legend
+from .map_lines import NamedLine, predicted_lines, true_lines
+from .palette import TRUTH_COLOR, Color, class_color, truth_color
 
 BACKGROUND = (14, 17, 23)
 GRID = (38, 44, 54)
@@ -18,7 +20,7 @@ GROUND_RGB, HIGH_RGB = np.array([70.0, 80.0, 100.0]), np.array([235.0, 240.0, 24
 
 def render_bev(
     frame: Frame,
-    predictions: Predictions | None = None,
+    predictions: FramePredictions | None = None,
     *,
     extent: float = 51.2,
     size: int = 800,
@@ -27,11 +29,12 @@ def render_bev(
     """Draw a frame from above, x (forward) up and y (left) to the left.
 
     Annotated boxes are green outlines, predicted ones have the colour of their class; a line leads from the centre to
-    the front.
+    the front. True map lines are thin and of a shade of green, predicted ones thick and of the colour of their class;
+    a legend tells them apart.
 
     Args:
-        frame: its points, annotations, or neither.
-        predictions: boxes to draw on top.
+        frame: its points, annotations and map, or none of them.
+        predictions: boxes or map lines to draw on top.
         extent: half-width of the drawn square [m].
         size: width and height of the picture [pixels].
         min_score: predictions below it are left out.
@@ -45,15 +48,22 @@ def render_bev(
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
     _draw_rings(draw, extent, size)
+    true, predicted = true_lines(frame), []
+    if isinstance(predictions, MapPredictions):
+        predicted = predicted_lines(predictions, min_score)
+    _draw_lines(draw, predicted, [class_color(name) for name, _ in predicted], extent, size, width=4)
+    _draw_lines(draw, true, [truth_color(name) for name, _ in true], extent, size, width=1)
     if frame.annotations is not None:
         known = frame.annotations[frame.annotations.labels >= 0]
         _draw_boxes(draw, known.boxes, [TRUTH_COLOR] * len(known), extent, size, width=3)
-    if predictions is not None:
+    if predictions is not None and not isinstance(predictions, MapPredictions):
         kept = predictions[predictions.scores >= min_score]
         _draw_boxes(draw, kept.boxes, [class_color(name) for name in kept.names()], extent, size, width=2)
     scale = size / (2 * extent)
     ego = [(size / 2 - 0.9 * scale, size / 2 - 3.7 * scale), (size / 2 + 0.9 * scale, size / 2 + 0.9 * scale)]
     draw.rectangle(ego, outline=(240, 240, 240))
+    entries = {f"{name} (true)": truth_color(name) for name, _ in true}
+    draw_legend(draw, entries | {name: class_color(name) for name, _ in predicted})
     return np.asarray(picture)
 
 
@@ -95,3 +105,14 @@ def _draw_boxes(
         front = (outline[0] + outline[3]) / 2
         heading = [tuple(_to_pixels(end, extent, size)) for end in (center, front)]
         draw.line(heading, fill=color, width=width)
+
+
+def _draw_lines(
+    draw: ImageDraw.ImageDraw, lines: Sequence[NamedLine], colors: Sequence[Color], extent: float, size: int,
+    *, width: int,
+) -> None:
+    for (_, line), color in zip(lines, colors, strict=True):
+        vertices = line[:, :2].double().cpu().numpy()                            # (V, 2)
+        if np.isfinite(vertices).all():
+            pixels = [tuple(vertex) for vertex in _to_pixels(vertices, extent, size)]
+            draw.line(pixels, fill=color, width=width, joint="curve")

@@ -1,4 +1,4 @@
-"""Boxes and points drawn into camera pictures."""
+"""Boxes, map lines and points drawn into camera pictures."""
 
 from __future__ import annotations
 
@@ -9,31 +9,28 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from perception.structures import Boxes3D, Calibration, Camera, Frame, Predictions
+from perception.structures import Calibration, Camera, Frame, FramePredictions
 
-from .palette import TRUTH_COLOR, Color, class_color
+from .strokes import Stroke, strokes_of
 
-# Corner pairs of `Boxes3D.corners`: bottom ring, top ring, posts, and a cross on the front face.
-EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7), (0, 7), (3, 4))
-NEAR = 0.2                                       # metres; edges are cut at this depth before they are projected
+NEAR = 0.2                                       # metres; segments are cut at this depth before they are projected
 
 
-def projected_edges(corners: Tensor, calibration: Calibration) -> np.ndarray:
-    """Edges of boxes in a picture; they are cut where they come too near to the camera.
+def projected_segments(segments: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Straight pieces in a picture; they are cut where they come too near to the camera.
 
     Args:
-        corners: (K, 8, 3) corners in the ego frame [m], ordered as `Boxes3D.corners`.
+        segments: (S, 2, 3) ends in the ego frame [m].
         calibration: the camera.
 
     Returns:
-        (K, 14, 4) float64 u0, v0, u1, v1 [pixels]; NaN for an edge behind the camera.
+        (S, 4) float64 u0, v0, u1, v1 [pixels]; NaN for a segment behind the camera.
     """
-    local = calibration.ego_from_camera.inverse().apply(corners.double()).cpu().numpy()   # (K, 8, 3), camera frame
-    start, end = (local[:, [edge[side] for edge in EDGES]] for side in (0, 1))             # (K, 14, 3) each
-    clipped = [_cut_at_near(start, end), _cut_at_near(end, start)]
+    local = calibration.ego_from_camera.inverse().apply(torch.from_numpy(segments)).numpy()     # (S, 2, 3), camera
+    start, end = local[:, 0], local[:, 1]
     intrinsics = calibration.intrinsics.numpy()
-    pixels = [(point @ intrinsics.T)[..., :2] / point[..., 2:] for point in clipped]
-    return np.concatenate(pixels, axis=-1)
+    clipped = [_cut_at_near(start, end), _cut_at_near(end, start)]
+    return np.concatenate([(point @ intrinsics.T)[:, :2] / point[:, 2:] for point in clipped], axis=1)
 
 
 def _cut_at_near(point: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -45,24 +42,15 @@ def _cut_at_near(point: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(depth >= NEAR, point, cut)
 
 
-def draw_boxes(
-    picture: np.ndarray, calibration: Calibration, boxes: Boxes3D, colors: Sequence[Color], *, width: int = 2
-) -> np.ndarray:
-    """Draw box edges into (H, W, 3) uint8; returns a new picture. Boxes wholly behind the camera are left out."""
-    image = Image.fromarray(picture)
-    draw_edges(ImageDraw.Draw(image), projected_edges(boxes.corners(), calibration), colors, width=width)
-    return np.asarray(image)
-
-
-def draw_edges(
-    draw: ImageDraw.ImageDraw, edges: np.ndarray, colors: Sequence[Color], *, width: int
+def draw_strokes(
+    draw: ImageDraw.ImageDraw, strokes: Sequence[Stroke], calibration: Calibration, *, width: int
 ) -> None:
-    """Draw the edges (K, 14, 4) of `projected_edges`, one colour a box; edges far outside the picture are left out."""
+    """Draw strokes as a camera sees them; segments behind it or far outside the picture are left out."""
     limit = 4.0 * max(draw.im.size)
-    for lines, color in zip(edges, colors, strict=True):
-        for line in lines:
+    for stroke in strokes:
+        for line in projected_segments(stroke.segments, calibration):
             if np.isfinite(line).all() and np.abs(line).max() < limit:
-                draw.line([tuple(line[:2]), tuple(line[2:])], fill=color, width=width)
+                draw.line([tuple(line[:2]), tuple(line[2:])], fill=stroke.color, width=1 if stroke.thin else width)
 
 
 def draw_points(
@@ -95,12 +83,12 @@ def picture_of(camera: Camera) -> np.ndarray:
 def render_camera(
     frame: Frame,
     name: str,
-    predictions: Predictions | None = None,
+    predictions: FramePredictions | None = None,
     *,
     min_score: float = 0.3,
     with_points: bool = False,
 ) -> np.ndarray:
-    """One camera of a frame with annotated (green) and predicted (by class) boxes: (H, W, 3) uint8 RGB.
+    """One camera of a frame with true (green) and predicted (by class) boxes or map lines: (H, W, 3) uint8 RGB.
 
     Without calibration the picture comes back as it is.
     """
@@ -111,15 +99,9 @@ def render_camera(
     width = 1 if picture.shape[1] < 640 else 2
     if with_points and frame.points is not None:
         picture = draw_points(picture, camera.calibration, frame.points.xyz)
-    if frame.annotations is not None:
-        known = frame.annotations[frame.annotations.labels >= 0]
-        picture = draw_boxes(picture, camera.calibration, known.boxes, [TRUTH_COLOR] * len(known), width=width)
-    if predictions is not None:
-        kept = predictions[predictions.scores >= min_score]
-        picture = draw_boxes(
-            picture, camera.calibration, kept.boxes, [class_color(name) for name in kept.names()], width=width
-        )
-    return picture
+    image = Image.fromarray(picture)
+    draw_strokes(ImageDraw.Draw(image), strokes_of(frame, predictions, min_score), camera.calibration, width=width)
+    return np.asarray(image)
 
 
 def mosaic(pictures: Sequence[np.ndarray], columns: int = 3, width: int = 400) -> np.ndarray:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from perception.atomic_write import atomic_path
 from perception.errors import DataError
-from perception.structures import Frame, Predictions
+from perception.structures import Frame, FramePredictions
 from perception.transforms.load_images import LoadImages
 
 from .bev import render_bev
@@ -22,18 +22,18 @@ VIEWS = ("bev", "cameras", "scene")
 
 def frame_pictures(
     frame: Frame,
-    predictions: Predictions | None = None,
+    predictions: FramePredictions | None = None,
     *,
     views: Sequence[str] = VIEWS,
     min_score: float = 0.3,
     with_points: bool = False,
     backend: str = "auto",
 ) -> dict[str, np.ndarray]:
-    """Draw a frame with its annotated (green) and predicted (by class) boxes.
+    """Draw a frame with its true (green) and predicted (by class) boxes or map lines.
 
     Args:
         frame: as a source yields it; its pictures need not be decoded.
-        predictions: boxes to draw as well.
+        predictions: boxes or map lines to draw as well.
         views: some of `VIEWS`. A frame without pictures has no "cameras".
         min_score: predictions below it are left out.
         with_points: draw the points into the camera pictures too.
@@ -59,7 +59,7 @@ def frame_pictures(
     return pictures
 
 
-def _cameras(frame: Frame, predictions: Predictions | None, min_score: float, with_points: bool) -> np.ndarray:
+def _cameras(frame: Frame, predictions: FramePredictions | None, min_score: float, with_points: bool) -> np.ndarray:
     decoded = LoadImages()(frame, np.random.default_rng(0))
     views = [
         render_camera(decoded, name, predictions, min_score=min_score, with_points=with_points)

@@ -1,4 +1,4 @@
-"""Open3D scenes of points and boxes: in a window, or off screen with neither GPU nor display.
+"""Open3D scenes of points, boxes and map lines: in a window, or off screen with neither GPU nor display.
 
 Open3D's own renderer needs EGL and crashes the process without it, so it is tried in a child process first; where it
 does not work the software renderer of this module draws the same scene.
@@ -18,10 +18,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from perception.errors import PerceptionError
-from perception.structures import SE3, Calibration, Frame, Predictions
+from perception.structures import SE3, Calibration, Frame, FramePredictions
 
-from .camera_overlay import EDGES, NEAR, draw_edges, projected_edges
-from .palette import TRUTH_COLOR, Color, class_color
+from .camera_overlay import NEAR, draw_strokes
+from .strokes import Stroke, strokes_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,18 +49,18 @@ def chase_camera(width: int, height: int, *, back: float = 22.0, up: float = 14.
 
 def render_scene(
     frame: Frame,
-    predictions: Predictions | None = None,
+    predictions: FramePredictions | None = None,
     *,
     view: Calibration | None = None,
     size: tuple[int, int] = (960, 540),
     min_score: float = 0.3,
     backend: str = "auto",
 ) -> np.ndarray:
-    """Draw points, annotated (green) and predicted (by class) boxes from a free viewpoint.
+    """Draw points and true (green) and predicted (by class) boxes or map lines from a free viewpoint.
 
     Args:
-        frame: points and annotations to draw.
-        predictions: boxes to draw as well.
+        frame: points, annotations and map to draw.
+        predictions: boxes or map lines to draw as well.
         view: the viewpoint; default `chase_camera`.
         size: width and height [pixels] of the default viewpoint.
         min_score: predictions below it are left out.
@@ -76,10 +76,10 @@ def render_scene(
         raise ValueError(f'backend must be "auto", "open3d" or "software", got {backend!r}')
     view = view or chase_camera(*size)
     draw = _render_open3d if backend == "open3d" or (backend == "auto" and open3d_renders()) else _render_software
-    return draw(_coloured_points(frame), _coloured_boxes(frame, predictions, min_score), view)
+    return draw(_coloured_points(frame), strokes_of(frame, predictions, min_score), view)
 
 
-def show_scene(frame: Frame, predictions: Predictions | None = None, *, min_score: float = 0.3) -> None:
+def show_scene(frame: Frame, predictions: FramePredictions | None = None, *, min_score: float = 0.3) -> None:
     """Open a window with the scene and return when it is closed.
 
     Raises:
@@ -89,7 +89,7 @@ def show_scene(frame: Frame, predictions: Predictions | None = None, *, min_scor
         raise PerceptionError("no display to open a window on (DISPLAY is not set); draw into files instead")
     import open3d as o3d
 
-    lines = [_line_set(o3d, corners, color) for corners, color in _coloured_boxes(frame, predictions, min_score)]
+    lines = [_line_set(o3d, stroke) for stroke in strokes_of(frame, predictions, min_score)]
     o3d.visualization.draw_geometries([_point_cloud(o3d, *_coloured_points(frame)), *lines], window_name=frame.token)
 
 
@@ -118,30 +118,17 @@ def _coloured_points(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     return xyz, low + share * (high - low)
 
 
-def _coloured_boxes(
-    frame: Frame, predictions: Predictions | None, min_score: float
-) -> list[tuple[np.ndarray, Color]]:
-    """(8, 3) corners and RGB colour of every box."""
-    boxes: list[tuple[np.ndarray, Color]] = []
-    if frame.annotations is not None:
-        known = frame.annotations[frame.annotations.labels >= 0]
-        boxes += [(corners, TRUTH_COLOR) for corners in known.boxes.corners().double().cpu().numpy()]
-    if predictions is not None:
-        kept = predictions[predictions.scores >= min_score]
-        corners = kept.boxes.corners().double().cpu().numpy()
-        boxes += [(part, class_color(name)) for part, name in zip(corners, kept.names(), strict=True)]
-    return [(corners, color) for corners, color in boxes if np.isfinite(corners).all()]
-
-
 def _point_cloud(o3d: Any, xyz: np.ndarray, colors: np.ndarray) -> Any:
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(xyz))
     cloud.colors = o3d.utility.Vector3dVector(colors)
     return cloud
 
 
-def _line_set(o3d: Any, corners: np.ndarray, color: Color) -> Any:
-    lines = o3d.geometry.LineSet(o3d.utility.Vector3dVector(corners), o3d.utility.Vector2iVector(np.array(EDGES)))
-    lines.paint_uniform_color(np.array(color) / 255.0)
+def _line_set(o3d: Any, stroke: Stroke) -> Any:
+    ends = stroke.segments.reshape(-1, 3)                                         # (2 * S, 3)
+    pairs = np.arange(len(ends), dtype=np.int32).reshape(-1, 2)
+    lines = o3d.geometry.LineSet(o3d.utility.Vector3dVector(ends), o3d.utility.Vector2iVector(pairs))
+    lines.paint_uniform_color(np.array(stroke.color) / 255.0)
     return lines
 
 
@@ -155,7 +142,7 @@ def _offscreen(width: int, height: int) -> Any:
 
 
 def _render_open3d(
-    points: tuple[np.ndarray, np.ndarray], boxes: list[tuple[np.ndarray, Color]], view: Calibration
+    points: tuple[np.ndarray, np.ndarray], strokes: list[Stroke], view: Calibration
 ) -> np.ndarray:
     renderer = _offscreen(view.width, view.height)
     import open3d as o3d
@@ -164,22 +151,22 @@ def _render_open3d(
     scene.clear_geometry()
     scene.set_background(np.array([*BACKGROUND, 255]) / 255.0)
     scene.view.set_post_processing(False)                                         # colours as given, no tone mapping
-    dots, strokes = rendering.MaterialRecord(), rendering.MaterialRecord()
+    dots, lines = rendering.MaterialRecord(), rendering.MaterialRecord()
     dots.shader, dots.point_size = "defaultUnlit", 2.0
-    strokes.shader, strokes.line_width = "unlitLine", 2.0
+    lines.shader, lines.line_width = "unlitLine", 2.0
     if len(points[0]):
         scene.add_geometry("points", _point_cloud(o3d, *points), dots)
-    for number, (corners, color) in enumerate(boxes):
-        scene.add_geometry(f"box{number}", _line_set(o3d, corners, color), strokes)
+    for number, stroke in enumerate(strokes):
+        scene.add_geometry(f"stroke{number}", _line_set(o3d, stroke), lines)
     extrinsic = view.ego_from_camera.inverse().matrix().numpy()
     renderer.setup_camera(view.intrinsics.numpy(), extrinsic, view.width, view.height)
     return np.asarray(renderer.render_to_image()).copy()
 
 
 def _render_software(
-    points: tuple[np.ndarray, np.ndarray], boxes: list[tuple[np.ndarray, Color]], view: Calibration
+    points: tuple[np.ndarray, np.ndarray], strokes: list[Stroke], view: Calibration
 ) -> np.ndarray:
-    """The same scene by painting points from far to near, then the box edges."""
+    """The same scene by painting points from far to near, then the strokes."""
     canvas = np.full((view.height, view.width, 3), BACKGROUND, dtype=np.uint8)
     uvd = view.project(torch.from_numpy(points[0])).numpy()                       # (N, 3)
     seen = np.isfinite(uvd).all(axis=1) & (uvd[:, 2] > NEAR)
@@ -188,8 +175,5 @@ def _render_software(
     inside = ((cells >= 0) & (cells < (view.width, view.height))).all(axis=1)
     canvas[cells[inside, 1], cells[inside, 0]] = 255 * points[1][order[inside]]
     picture = Image.fromarray(canvas)
-    draw = ImageDraw.Draw(picture)
-    if boxes:
-        corners = torch.from_numpy(np.stack([corners for corners, _ in boxes]))   # (K, 8, 3)
-        draw_edges(draw, projected_edges(corners, view), [color for _, color in boxes], width=2)
+    draw_strokes(ImageDraw.Draw(picture), strokes, view, width=2)
     return np.asarray(picture)

@@ -64,7 +64,8 @@ def test_the_lift_equals_the_authors_code(golden_file: Path):
 def test_the_camera_branch_equals_the_authors_code(golden_file: Path):
     golden = read_golden(golden_file)
     config, images = golden.config, golden.inputs["img"]
-    widths = {"stem_channels": config["base_channels"], "base_channels": config["base_channels"]}
+    base = config["base_channels"]
+    widths = {"base_channels": base, "stem_channels": config.get("stem_channels", base)}
     encoder = CameraEncoder(
         config["out_channels"], **plane(config), heights=config["heights"], image_channels=config["fpn_channels"],
         image_backbone={**IMAGE_BACKBONE, **widths},

@@ -119,6 +119,37 @@ def test_native_equals_the_reference_at_odd_sizes(seed, count, spread, levels, o
         assert torch.equal(kept, circle_nms_reference(centers, scores, squared_radius))
 
 
+@needs_native
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 9999), spread=st.sampled_from([0.3, 3.0, 30.0]), scale=st.sampled_from([1e-5, 1.0, 1e15]),
+    slenderness=st.sampled_from([1.0, 30.0]), dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_native_equals_the_reference_at_a_threshold_that_is_one_of_the_ious(seed, spread, scale, slenderness, dtype):
+    boxes, scores = crowd(seed, 150)
+    boxes[:, :2] *= spread / 12
+    boxes[:, 3] /= slenderness
+    boxes[75:, 2:] = boxes[:75, 2:]                                                        # moved along their length
+    boxes[75:, 0] = boxes[:75, 0] + boxes[:75, 2] * boxes[:75, 4].cos() * 0.6
+    boxes[75:, 1] = boxes[:75, 1] + boxes[:75, 2] * boxes[:75, 4].sin() * 0.6
+    boxes[:, :4] *= scale
+    iou = rotated_iou_bev(boxes, boxes)
+    for threshold in iou[(iou > 0) & (iou < 1)][:: len(boxes)].tolist()[:8]:
+        kept = rotated_nms_reference(boxes, scores.to(dtype), threshold)
+        assert torch.equal(rotated_nms(boxes, scores.to(dtype), threshold), kept)
+
+
+@needs_native
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scores_of_any_sign_are_taken_best_first_and_equals_in_the_order_of_rows(dtype):
+    tiny = torch.finfo(dtype).tiny
+    scores = torch.tensor([0.0, -0.0, 3.5, -2.0, 0.0, tiny, -tiny, -1e30, 1e30, 3.5, tiny / 8, -2.0], dtype=dtype)
+    apart = torch.arange(12.0)[:, None] * torch.tensor([10.0, 0, 0, 0, 0]) + 1
+    expected = scores.argsort(descending=True, stable=True)
+    assert torch.equal(rotated_nms(apart, scores, 0.5), expected)
+    assert torch.equal(circle_nms(apart[:, :2], scores, 1.0), expected)
+
+
 @pytest.mark.parametrize("spread", [0.5, 12.0])
 def test_threads_change_nothing(num_threads, spread):
     boxes, scores = crowd(3, 2003)
@@ -129,6 +160,14 @@ def test_threads_change_nothing(num_threads, spread):
         with num_threads(threads):
             assert torch.equal(rotated_nms(boxes, scores, 0.4), rotated)
             assert torch.equal(circle_nms(boxes[:, :2], scores, 0.04), circle)
+
+
+def test_every_instruction_set_of_this_processor_gives_the_same(instruction_set):
+    boxes, scores = crowd(7, 1000)
+    boxes[:, :2] *= 4
+    assert torch.equal(rotated_nms(boxes, scores, 0.2), rotated_nms_reference(boxes, scores, 0.2))
+    centers = boxes[:, :2]
+    assert torch.equal(circle_nms(centers, scores, 1.0), circle_nms_reference(centers, scores, 1.0))
 
 
 def test_scores_that_differ_beyond_float32_are_told_apart():

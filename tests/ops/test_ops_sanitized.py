@@ -72,8 +72,8 @@ def test_odd_calls_touch_no_memory_but_their_own(sanitized_kernels):
 def test_the_sanitizer_is_awake(sanitized_kernels):
     code = """
 import torch
-order = torch.tensor([0, 1, 2, 9999999])
-kernels.circle_nms(torch.zeros(4, 2), order, 1.0, torch.empty_like(order), 1)
+too_short = torch.empty(1, dtype=torch.int64)
+kernels.circle_nms(torch.eye(2) * 10, torch.zeros(2), 1.0, too_short, 1)
 """
     failed = run_python(sanitized_kernels, code)
     assert failed.returncode != 0

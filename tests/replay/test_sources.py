@@ -85,6 +85,17 @@ def test_a_keyframe_comes_with_its_six_pictures_and_boxes(shared_data: Path):
     assert len(frame.annotations) == 69
 
 
+@pytest.mark.parametrize(("path", "options"), [
+    (LOG, {}), ("nuscenes/devkit_root", {}), ("nuscenes/devkit_root", {"keyframes": True}),
+])
+def test_frames_carry_the_true_map_of_the_region_asked_for(shared_data: Path, path: str, options: dict[str, bool]):
+    for frame in open_source(shared_data / path, map_region=(-30.0, -15.0, 30.0, 15.0), **options):
+        assert frame.vector_map is not None
+        assert set(frame.vector_map.names()) == {"ped_crossing", "divider", "boundary"}
+        assert float(frame.vector_map.lines.vertices.abs().amax()) <= 30.0
+    assert all(frame.vector_map is None for frame in open_source(shared_data / path, **options))
+
+
 def test_a_camera_whose_pictures_are_missing_is_left_out_with_a_warning(
     shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from perception.errors import DataError
-from perception.structures import Boxes3D, Predictions
+from perception.structures import Boxes3D, LaneGraph, MapPredictions, Polylines, Predictions
 from perception.structures.prediction_lines import prediction_line, read_prediction_lines
 
 
@@ -71,3 +71,75 @@ def test_a_malformed_line_is_named_with_its_field(tmp_path: Path, line: str, mes
 def test_an_absent_file_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"gone.jsonl: file: expected predictions as JSON lines"):
         read_prediction_lines(tmp_path / "gone.jsonl")
+
+
+def map_predictions(lanes: LaneGraph | None = None, dim: int = 2) -> MapPredictions:
+    lines = Polylines.from_lines([torch.arange(3.0 * dim).view(3, dim) / 3, torch.full((2, dim), 7.25)])
+    scores, labels = torch.tensor([0.75, 0.5]), torch.tensor([1, 0])
+    return MapPredictions("frame-1", 12, lines, scores, labels, ("divider", "boundary"), lanes=lanes)
+
+
+def read_back(tmp_path: Path, predictions: MapPredictions) -> MapPredictions:
+    path = tmp_path / "maps.jsonl"
+    path.write_text(prediction_line(predictions) + "\n")
+    back = read_prediction_lines(path)[predictions.token]
+    assert isinstance(back, MapPredictions)
+    return back
+
+
+def test_a_map_line_has_vertices_and_names():
+    assert json.loads(prediction_line(map_predictions())) == {
+        "token": "frame-1", "timestamp_ns": 12, "scores": [0.75, 0.5], "names": ["boundary", "divider"],
+        "lines": [[[0.0, 0.3333], [0.6667, 1.0], [1.3333, 1.6667]], [[7.25, 7.25], [7.25, 7.25]]],
+    }
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_map_lines_come_back(tmp_path: Path, dim: int):
+    written = map_predictions(dim=dim)
+    back = read_back(tmp_path, written)
+    assert back.names() == written.names()
+    assert torch.equal(back.lines.counts, written.lines.counts)
+    torch.testing.assert_close(back.lines.vertices, written.lines.vertices, rtol=0, atol=6e-5)    # rounded to 0.1 mm
+
+
+def test_a_frame_without_map_elements_comes_back_empty(tmp_path: Path):
+    assert len(read_back(tmp_path, map_predictions()[:0])) == 0
+
+
+@pytest.mark.parametrize("num_lanes", [0, 3])
+def test_a_lane_graph_comes_back(tmp_path: Path, num_lanes: int):
+    num_points = 4 if num_lanes else 0                     # no line tells how many points it would have
+    points = torch.arange(num_lanes * 12.0).view(num_lanes, num_points, 3)
+    types, area = torch.arange(num_lanes) % 3, torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    lanes = LaneGraph(
+        points, points + 1, points - 1, types, types, torch.rand(num_lanes, num_lanes),
+        Polylines.from_lines([area]), torch.tensor([1]), torch.rand(num_lanes), torch.rand(1),
+    )
+    back = read_back(tmp_path, map_predictions(lanes)).lanes
+    assert back is not None
+    for name in ("lefts", "rights", "left_types", "right_types", "connections", "area_labels", "scores", "area_scores"):
+        torch.testing.assert_close(getattr(back, name), getattr(lanes, name), rtol=0, atol=1e-6)  # six digits
+    assert torch.equal(back.areas.vertices, area)
+
+
+GOOD_MAP = {"token": "a", "timestamp_ns": 1, "lines": [[[0.0, 1.0], [2.0, 3.0]]], "scores": [0.5], "names": ["divider"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lines": {}}, "m.jsonl:1: lines: expected a value of type list, got dict"),
+        ({"lines": [[[0.0, 1.0], [2.0]]]}, "m.jsonl:1: lines: expected as many lines of vertices"),
+        ({"lines": [[]]}, "m.jsonl:1: lines: expected as many lines of vertices"),
+        ({"lines": [[[None, 1.0]]]}, "m.jsonl:1: lines: expected as many lines of vertices"),
+        ({"names": []}, "m.jsonl:1: lines: expected as many lines of vertices"),
+        ({"lanes": {"centers": []}}, "m.jsonl:1: lanes: expected a lane graph"),
+        ({"lanes": [1]}, "m.jsonl:1: lanes: expected a lane graph"),
+    ],
+)
+def test_a_malformed_map_line_is_named_with_its_field(tmp_path: Path, change: dict, message: str):
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps({**GOOD_MAP, **change}))
+    with pytest.raises(DataError, match=message):
+        read_prediction_lines(path)

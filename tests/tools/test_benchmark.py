@@ -69,6 +69,13 @@ def test_ops(measured: Callable[..., Rows]):
     assert all({"gbps", "fraction_of_peak", "peak_mib"} <= set(row) for row in rows)
 
 
+def test_the_map_evaluation(measured: Callable[..., Rows]):
+    rows = measured("eval", "--samples", "2", "--predictions", "5", "--repeats", "1")
+    assert [(row["name"], row["size"]) for row in rows] == [
+        ("map_evaluation/maptr", 10), ("map_evaluation/streammapnet", 10)
+    ]
+
+
 def test_the_stages_of_a_model(measured: Callable[..., Rows]):
     rows = measured("model", TINY, "--points", "2000", "--repeats", "2")
     assert [row["stage"] for row in rows] == [

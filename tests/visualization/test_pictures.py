@@ -10,8 +10,9 @@ import torch
 
 from perception.structures import SE3, Annotations, Boxes3D, Calibration, Camera, Frame, PointCloud, Predictions
 from perception.visualization.bev import BACKGROUND, render_bev
-from perception.visualization.camera_overlay import mosaic, picture_of, projected_edges, render_camera
+from perception.visualization.camera_overlay import mosaic, picture_of, projected_segments, render_camera
 from perception.visualization.palette import TRUTH_COLOR, class_color
+from perception.visualization.strokes import strokes_of
 
 CLASSES = ("car", "pedestrian")
 BOX = torch.tensor([[20.0, 10.0, 1.0, 4.0, 2.0, 1.5, 0.0]])
@@ -71,22 +72,27 @@ def test_not_finite_points_and_boxes_are_skipped():
     assert not len(columns_and_rows(picture, TRUTH_COLOR)[0])
 
 
+def edges_of(box: Boxes3D) -> np.ndarray:
+    """(14, 4) pixels of the edges of one box."""
+    (stroke,) = strokes_of(frame_with(annotations=annotated(box.tensor)), None, 0.0)
+    return projected_segments(stroke.segments, forward_camera())
+
+
 def test_edges_of_a_box_ahead_project_as_worked_by_hand():
     box = Boxes3D(torch.tensor([[11.0, 0.0, 0.0, 2.0, 2.0, 2.0, 0.0]]))            # near face at 10 m, far face at 12 m
-    edges = projected_edges(box.corners(), forward_camera())
-    corners = edges[0].reshape(-1, 2)
+    corners = edges_of(box).reshape(-1, 2)
     assert corners[:, 0].min() == pytest.approx(100 - 100 / 10)                    # left edge of the near face
     assert corners[:, 1].max() == pytest.approx(50 + 100 / 10)
 
 
 def test_a_box_behind_the_camera_has_no_edges():
     behind = Boxes3D(BOX * torch.tensor([-1.0, 1, 1, 1, 1, 1, 1]))
-    assert np.isnan(projected_edges(behind.corners(), forward_camera())).all()
+    assert np.isnan(edges_of(behind)).all()
 
 
 def test_an_edge_through_the_image_plane_is_cut_not_mirrored():
     box = Boxes3D(torch.tensor([[0.0, 0.0, -2.0, 20.0, 2.0, 1.0, 0.0]]))    # 10 m behind to 10 m ahead, below
-    edges = projected_edges(box.corners(), forward_camera())
+    edges = edges_of(box)
     ends = edges[np.isfinite(edges)].reshape(-1, 2)
     assert (ends[:, 1] > 50).all()                                                 # all below the horizon
 

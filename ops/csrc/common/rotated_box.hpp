@@ -37,8 +37,10 @@ PERCEPTION_HD inline float reach_of(const BevBox& box) {
     return sqrtf(box.length * box.length + box.width * box.width) / 2;
 }
 
-PERCEPTION_HD inline float squared_distance(float ax, float ay, float bx, float by) {
-    const float dx = ax - bx, dy = ay - by;
+// `Number` is float or a vector of floats.
+template <typename Number>
+PERCEPTION_HD inline Number squared_distance(Number ax, Number ay, Number bx, Number by) {
+    const Number dx = ax - bx, dy = ay - by;
     return dx * dx + dy * dy;
 }
 

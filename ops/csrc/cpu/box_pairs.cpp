@@ -31,15 +31,6 @@ PERCEPTION_SIMD_CLONES void find_touching(float x, float y, float reach, const f
     }
 }
 
-PERCEPTION_SIMD_CLONES void find_within(float x, float y, float squared_radius, const float* xs, const float* ys,
-                                        int64_t count, NearBits& out) {
-    for (int64_t w = 0; w < out.size; ++w) {
-        out.words[w] = bits_of(w * word, count - w * word, [=](int64_t i) {
-            return squared_distance(x, y, xs[i], ys[i]) <= squared_radius;
-        });
-    }
-}
-
 int64_t words_from(const Circles& circles, int64_t first) {
     return std::min(words_at_once, (circles.size() - first + word - 1) / word);
 }
@@ -54,16 +45,11 @@ NearBits touching(float x, float y, float reach, const Circles& circles, int64_t
     return found;
 }
 
-NearBits within(float x, float y, float squared_radius, const Circles& circles, int64_t first) {
-    NearBits found;
-    found.first = first;
-    found.size = words_from(circles, first);
-    find_within(x, y, squared_radius, circles.x(first), circles.y(first), circles.size() - first, found);
-    return found;
-}
-
-PERCEPTION_SIMD_CLONES void iou_of_lanes(const BoxLanes& a, const BoxLanes& b, float* __restrict iou) {
-    for (int lane = 0; lane < BoxLanes::size; ++lane) iou[lane] = iou_of(a.get(lane), b.get(lane));
+PERCEPTION_SIMD_CLONES void iou_of_lanes(const BoxLanes& a, const BoxLanes& b, int count, float* __restrict iou) {
+    constexpr int wave = 16;  // no vector is wider
+    static_assert(BoxLanes::size % wave == 0);
+    const int last = (count + wave - 1) / wave * wave;
+    for (int lane = 0; lane < last; ++lane) iou[lane] = iou_of(a.get(lane), b.get(lane));
 }
 
 }  // namespace perception::cpu

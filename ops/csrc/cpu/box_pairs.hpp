@@ -1,4 +1,4 @@
-// What the ops on pairs of boxes share: a test of 32 circles at once, and IoUs computed 32 pairs at once.
+// What the ops on pairs of boxes share: a test of 64 circles at once, and IoUs computed 32 pairs at once.
 #pragma once
 
 #include <algorithm>
@@ -30,10 +30,6 @@ class Circles {
     explicit Circles(int64_t room = 0) : x_(padded(room), nowhere), y_(padded(room)), reach_(padded(room)) {}
 
     int64_t size() const { return size_; }
-    void clear() {
-        std::fill(x_.begin(), x_.begin() + size_, nowhere);
-        size_ = 0;
-    }
     void append(float x, float y, float reach) {
         if (size_ == static_cast<int64_t>(x_.size())) grow();
         x_[size_] = x;
@@ -58,16 +54,16 @@ class Circles {
     int64_t size_ = 0;
 };
 
-// Which of a few words of circles, from `first` on, a test finds near.
+// Which of a few words of circles, from `first` on, are found to touch one.
 struct NearBits {
     int64_t first;
     int64_t size;  // words in use
     uint64_t words[words_at_once];
 
-    // Calls visit(i) for every circle found, word after word, until done() says that no more are wanted.
-    template <typename Visit, typename Done>
-    void for_each(Visit visit, Done done) const {
-        for (int64_t w = 0; w < size && !done(); ++w) {
+    // Calls visit(i) for every circle found, word after word.
+    template <typename Visit>
+    void for_each(Visit visit) const {
+        for (int64_t w = 0; w < size; ++w) {
             for (uint64_t bits = words[w]; bits != 0; bits &= bits - 1) {
                 visit(first + w * word + circle_of(std::countr_zero(bits)));
             }
@@ -81,14 +77,11 @@ struct NearBits {
 // Finds the circles that the circle of a box touches.
 NearBits touching(float x, float y, float reach, const Circles& circles, int64_t first);
 
-// Finds the circles whose centre lies within the radius of (x, y), or on it.
-NearBits within(float x, float y, float squared_radius, const Circles& circles, int64_t first);
-
-// Calls visit(i) for every circle that test(first), a call of one of the two above, finds in `circles`.
-template <typename Test, typename Visit, typename Done>
-void for_each_near(const Circles& circles, Test test, Visit visit, Done done) {
-    for (int64_t first = 0; first < circles.size() && !done(); first += words_at_once * word) {
-        test(first).for_each(visit, done);
+// Calls visit(i) for each of them, upwards word by word.
+template <typename Visit>
+void for_each_touching(float x, float y, float reach, const Circles& circles, Visit visit) {
+    for (int64_t first = 0; first < circles.size(); first += words_at_once * word) {
+        touching(x, y, reach, circles, first).for_each(visit);
     }
 }
 
@@ -111,15 +104,16 @@ struct BoxLanes {
     }
 };
 
-void iou_of_lanes(const BoxLanes& a, const BoxLanes& b, float* iou);
+// iou (BoxLanes::size,); of the first `count` lanes, and perhaps of others.
+void iou_of_lanes(const BoxLanes& a, const BoxLanes& b, int count, float* iou);
 
 // Collects pairs until the lanes are full, then calls found(place, iou) for each; flush() finishes the rest.
-template <typename Found>
+template <typename Found, typename Place = int64_t>
 class PairQueue {
    public:
     explicit PairQueue(Found found) : found_(found) {}
 
-    void push(const PlacedBox& a, const PlacedBox& b, int64_t place) {
+    void push(const PlacedBox& a, const PlacedBox& b, Place place) {
         a_.set(size_, a);
         b_.set(size_, b);
         places_[size_] = place;
@@ -129,7 +123,7 @@ class PairQueue {
     void flush() {
         if (size_ == 0) return;
         float iou[BoxLanes::size];
-        iou_of_lanes(a_, b_, iou);
+        iou_of_lanes(a_, b_, size_, iou);
         for (int lane = 0; lane < size_; ++lane) found_(places_[lane], iou[lane]);
         size_ = 0;
     }
@@ -137,7 +131,7 @@ class PairQueue {
    private:
     Found found_;
     BoxLanes a_{}, b_{};
-    int64_t places_[BoxLanes::size];
+    Place places_[BoxLanes::size];
     int size_ = 0;
 };
 

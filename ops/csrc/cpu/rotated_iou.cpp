@@ -26,9 +26,8 @@ void rotated_iou(const BevBoxes& a, const BevBoxes& b, float* iou, [[maybe_unuse
             const PlacedBox box = a.placed_at(i);
             const float reach = reach_of(a.rows[i]);
             std::fill(iou + i * columns, iou + (i + 1) * columns, 0.0f);
-            for_each_near(
-                circles, [&](int64_t first) { return touching(box.x, box.y, reach, circles, first); },
-                [&](int64_t j) { queue.push(box, boxes[j], i * columns + j); }, [] { return false; });
+            for_each_touching(box.x, box.y, reach, circles,
+                              [&](int64_t j) { queue.push(box, boxes[j], i * columns + j); });
         }
         queue.flush();
     }

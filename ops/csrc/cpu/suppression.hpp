@@ -4,144 +4,177 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
-#include "cpu/box_pairs.hpp"
+#include "cpu/suppression_kernel.hpp"
 
 namespace perception::cpu {
 
 constexpr int64_t block_ranks = 64;       // settled together: their relations among each other fill one word a rank
 constexpr int64_t few_circles = 1 << 17;  // below this, waking the threads takes longer than the work
 
-// `Relation` says who suppresses whom:
-//   x(rank)                       where a rank is [m]
-//   reach()                       no rank suppresses another that is farther away than this, along x
-//   append(circles, rank)         adds the rank's circle to a list
-//   near(circles, first, rank)    NearBits of the circles from `first` whose ranks may suppress it
-//   judge(found)                  an object with push(stronger, weaker, place) and flush(), which calls found(place)
-//                                 for each pushed pair of ranks that is a suppression, at the latest in flush()
-// Survivors so far, in strips across x at least as wide as suppression reaches: it stays within a strip and the two
-// beside it.
+// Strips across x, at least as wide as suppression reaches: it stays within a strip and the two beside it. A strip has
+// slots for all of its ranks, side by side; they are filled from its start.
 class Strips {
    public:
+    // `Relation` as below.
     template <typename Relation>
-    Strips(const Relation& relation, int64_t ranks) {
+    Strips(const Relation& relation, int64_t ranks) : number_(static_cast<size_t>(ranks)) {
         double low = 0.0, high = 0.0;
         for (int64_t rank = 0; rank < ranks; ++rank) {
             const double x = relation.x(rank);
             low = rank == 0 ? x : std::min(low, x);
             high = rank == 0 ? x : std::max(high, x);
         }
-        low_ = low;
-        width_ = std::max(relation.reach() * 1.00001, (high - low) / most_strips);  // more than rounding can blur
-        strips_.resize(width_ > 0.0 ? static_cast<size_t>((high - low) / width_) + 1 : 1);
+        const double reach = relation.reach() * 1.00001;  // more than rounding can blur
+        const double width = std::max(reach, (high - low) / most_strips);
+        const double strips_per_metre = width > 0.0 ? 1.0 / width : 0.0;
+        strips_.resize(static_cast<size_t>((high - low) * strips_per_metre) + 1);
+        for (int64_t rank = 0; rank < ranks; ++rank) {
+            number_[rank] = static_cast<int32_t>((relation.x(rank) - low) * strips_per_metre);
+            ++strips_[number_[rank]].size;
+        }
+        for (Span& strip : strips_) {
+            strip.first = slots_;
+            slots_ += (strip.size + slot_step - 1) / slot_step * slot_step;
+            strip.size = 0;
+        }
     }
 
-    struct Strip {
-        Circles circles;
-        std::vector<int64_t> ranks;  // of the circles
-    };
+    int64_t slots() const { return slots_; }
+    Span& of(int64_t rank) { return strips_[number_[rank]]; }
 
-    int64_t size() const { return size_; }
-    Strip& of(double x) {
-        ++size_;
-        return strips_[number(x)];
-    }
-
-    // Calls visit(strip) for those that can hold a suppressor of a rank at x, until done().
-    template <typename Visit, typename Done>
-    void for_each_near(double x, Visit visit, Done done) const {
-        const size_t own = number(x), last = std::min(own + 1, strips_.size() - 1);
-        for (size_t i = own > 0 ? own - 1 : 0; i <= last && !done(); ++i) visit(strips_[i]);
+    // The strips that can hold a suppressor of the rank.
+    std::span<const Span> near(int64_t rank) const {
+        const size_t own = static_cast<size_t>(number_[rank]), first = own - (own > 0);
+        return {strips_.data() + first, std::min(own + 2, strips_.size()) - first};
     }
 
    private:
     static constexpr int most_strips = 256;
 
-    size_t number(double x) const { return width_ > 0.0 ? static_cast<size_t>((x - low_) / width_) : 0; }
-
-    double low_, width_;
-    int64_t size_ = 0;
-    std::vector<Strip> strips_;
+    std::vector<int32_t> number_;  // strip of each rank
+    std::vector<Span> strips_;     // their slots in use
+    int64_t slots_ = 0;
 };
 
+// `Relation` says who suppresses whom:
+//   x(rank)                      where a rank is [m]
+//   reach()                      no rank suppresses another that is farther away than this, along x
+//   make_room(slots)             asks for a table of what the tests want to know, a row a slot, all empty
+//   put(slot, rank), clear(slot) writes a row of the table, or empties it
+//   find(rank, stretch, found)   writes slots whose ranks may suppress the rank, and gives their number
+//   judge(found)                 an object with push(stronger, weaker) and flush(), which calls found(stronger, weaker)
+//                                for each pushed pair of ranks that is a suppression, at the latest in flush()
 template <typename Relation>
 class GreedySuppression {
    public:
     // kept: room for all ranks; the survivors are written there, ascending.
-    GreedySuppression(const Relation& relation, int64_t ranks, int64_t* kept)
-        : relation_(relation), survivors_(relation, ranks), standing_(block_ranks), kept_(kept) {}
+    GreedySuppression(Relation& relation, int64_t ranks, int64_t* kept)
+        : relation_(relation), strips_(relation, ranks), rank_of_(static_cast<size_t>(strips_.slots())), kept_(kept) {
+        relation.make_room(strips_.slots());
+    }
 
-    // Compares `count` ranks from `start` with the survivors so far, each until a suppressor shows.
-    void compare_with_survivors(int64_t start, int64_t count, [[maybe_unused]] int threads) {
+    // Decides on a block of `count` ranks from `start`. All of them enter the strips, where each meets the survivors
+    // and those of its block that are ahead of it, whether or not these will survive; then the fallen leave.
+    void settle(int64_t start, int64_t count, [[maybe_unused]] int threads) {
         fallen_ = {};
-        const int64_t survivors = survivors_.size();
-#pragma omp parallel num_threads(threads) if (threads > 1 && survivors * count >= few_circles)
-        {
-            auto judge = relation_.judge([this](int64_t place) { fallen_[place] = true; });
+        suppressors_ = {};
+        if (threads > 1 && survivors_ * count >= few_circles) {
+            for (int64_t rank = start; rank < start + count; ++rank) enter(start, rank);
+#pragma omp parallel num_threads(threads)
+            {
+                auto judge = judge_of_block(start);
 #pragma omp for schedule(static)
-            for (int64_t c = 0; c < count; ++c) {
-                const auto done = [&] { return fallen_[c]; };
-                const auto compare = [&](const Strips::Strip& strip) {
-                    for_each_near(
-                        strip.circles, [&](int64_t first) { return relation_.near(strip.circles, first, start + c); },
-                        [&](int64_t i) { judge.push(strip.ranks[i], start + c, c); }, done);
-                };
-                survivors_.for_each_near(relation_.x(start + c), compare, done);
+                for (int64_t rank = start; rank < start + count; ++rank) compare(judge, start, rank);
+                judge.flush();
+            }
+        } else {
+            auto judge = judge_of_block(start);
+            for (int64_t rank = start; rank < start + count; ++rank) {
+                compare(judge, start, rank);
+                enter(start, rank);
             }
             judge.flush();
         }
+        leave(start, count);
     }
 
-    // Decides among those of the ranks that still stand, and adds its survivors to the others.
-    void settle(int64_t start, int64_t count) {
-        std::array<int64_t, block_ranks> rank_of;
-        std::array<uint64_t, block_ranks> suppressors{};  // bit i of word j: i suppresses j, both places in standing_
-        auto judge = relation_.judge([&](int64_t place) {
-            suppressors[place / block_ranks] |= uint64_t{1} << place % block_ranks;
-        });
-        standing_.clear();
-        for (int64_t c = 0; c < count; ++c) {
-            if (fallen_[c]) continue;
-            const int64_t rank = start + c, j = standing_.size();
-            for_each_near(
-                standing_, [&](int64_t first) { return relation_.near(standing_, first, rank); },
-                [&](int64_t i) { judge.push(rank_of[i], rank, j * block_ranks + i); }, [] { return false; });
-            rank_of[j] = rank;
-            relation_.append(standing_, rank);
-        }
-        judge.flush();
-        uint64_t alive = 0;
-        for (int64_t j = 0; j < standing_.size(); ++j) {
-            if (suppressors[j] & alive) continue;
-            alive |= uint64_t{1} << j;
-            kept_[survivors_.size()] = rank_of[j];
-            Strips::Strip& strip = survivors_.of(relation_.x(rank_of[j]));
-            strip.ranks.push_back(rank_of[j]);
-            relation_.append(strip.circles, rank_of[j]);
-        }
-    }
-
-    int64_t survivors() const { return survivors_.size(); }
+    int64_t survivors() const { return survivors_; }
 
    private:
-    const Relation& relation_;
-    Strips survivors_;
-    Circles standing_;
+    auto judge_of_block(int64_t start) {
+        return relation_.judge([this, start](int64_t stronger, int64_t weaker) {
+            if (stronger < start)
+                fallen_[weaker - start] = true;
+            else
+                suppressors_[weaker - start] |= uint64_t{1} << (stronger - start);
+        });
+    }
+
+    void enter(int64_t start, int64_t rank) {
+        Span& strip = strips_.of(rank);
+        slot_of_[rank - start] = strip.first + strip.size++;
+        write(slot_of_[rank - start], rank);
+    }
+
+    void write(int64_t slot, int64_t rank) {
+        rank_of_[slot] = rank;
+        relation_.put(slot, rank);
+    }
+
+    template <typename Judge>
+    void compare(Judge& judge, int64_t start, int64_t rank) const {
+        std::array<int64_t, most_found + 1> found;
+        const std::span<const Span> near = strips_.near(rank);
+        int64_t longest = 0;
+        for (const Span& strip : near) longest = std::max(longest, strip.size);
+        for (int64_t from = 0; from < longest && !fallen_[rank - start]; from += slots_at_once) {
+            const int64_t number = relation_.find(rank, {near.data(), std::ssize(near), from}, found.data());
+            for (int64_t i = 0; i < number; ++i) {
+                const int64_t stronger = rank_of_[found[i]];
+                if (stronger < rank) judge.push(stronger, rank);
+            }
+        }
+    }
+
+    // Keeps the survivors of the block and closes the gaps that the fallen leave.
+    void leave(int64_t start, int64_t count) {
+        for (int64_t rank = start; rank < start + count; ++rank) --strips_.of(rank).size;
+        uint64_t alive = 0;
+        for (int64_t i = 0; i < count; ++i) {
+            if (fallen_[i] || (suppressors_[i] & alive) != 0) {
+                relation_.clear(slot_of_[i]);
+                continue;
+            }
+            alive |= uint64_t{1} << i;
+            kept_[survivors_++] = start + i;
+            Span& strip = strips_.of(start + i);
+            const int64_t slot = strip.first + strip.size++;
+            if (slot == slot_of_[i]) continue;
+            write(slot, start + i);
+            relation_.clear(slot_of_[i]);
+        }
+    }
+
+    Relation& relation_;
+    Strips strips_;
+    std::vector<int64_t> rank_of_;  // each slot in use
     int64_t* kept_;
-    std::array<bool, block_ranks> fallen_{};
+    int64_t survivors_ = 0;
+    std::array<int64_t, block_ranks> slot_of_;       // each rank of the block, as below
+    std::array<bool, block_ranks> fallen_;           // to a survivor of an earlier block
+    std::array<uint64_t, block_ranks> suppressors_;  // bit i of word j: i suppresses j
 };
 
-// Writes the survivors among `ranks` ranks to `kept`, ascending, and returns their number. Threads share the comparison
-// of a block with the survivors so far; at most O(ranks * survivors) circle tests, far fewer where boxes are spread out,
-// and memory for the survivors alone.
+// Writes the survivors among `ranks` ranks to `kept`, ascending, and returns their number. Threads share the
+// comparisons of a block; at most O(ranks * survivors) tests, far fewer where boxes are spread out, and O(ranks) memory.
 template <typename Relation>
-int64_t greedy_survivors(const Relation& relation, int64_t ranks, int64_t* kept, int threads) {
+int64_t greedy_survivors(Relation relation, int64_t ranks, int64_t* kept, int threads) {
     GreedySuppression<Relation> greedy(relation, ranks, kept);
     for (int64_t start = 0; start < ranks; start += block_ranks) {
-        const int64_t count = std::min(block_ranks, ranks - start);
-        greedy.compare_with_survivors(start, count, threads);
-        greedy.settle(start, count);
+        greedy.settle(start, std::min(block_ranks, ranks - start), threads);
     }
     return greedy.survivors();
 }

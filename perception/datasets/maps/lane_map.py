@@ -57,9 +57,11 @@ class LaneMap:
         place = shapely.Polygon(region_corners(region, pose))
         lanes, owners = [], []
         for row in _near(self._lane_tree, place):
-            for part, *open_ends in strips_inside(into_ego(self.strips[row], pose), region, points, min_length_m):
+            for part, has_start, has_end in strips_inside(
+                into_ego(self.strips[row], pose), region, points, min_length_m
+            ):
                 lanes.append(part)
-                owners.append((row, *open_ends))
+                owners.append((row, has_start, has_end))
         crossings = [
             part[[0, 1, 1, 0, 0], [LEFT, LEFT, RIGHT, RIGHT, LEFT]]
             for row in _near(self._crossing_tree, place)

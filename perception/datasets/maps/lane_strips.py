@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import shapely
 
-from ...synthetic.ribbon import left_normals, polyline_length, resample_to
+from ...structures.line_geometry import left_normals, polyline_length, resample_to
 from .line_clipping import Region, at_places, stretches_inside
 
 SPACING_M = 1.0                     # of the places of a strip

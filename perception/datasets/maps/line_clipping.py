@@ -53,7 +53,7 @@ def stretches_inside(points: np.ndarray, region: Region) -> np.ndarray:
         to vertex 2. A stretch that only touches the border in a point is left out.
     """
     low, high = np.array(region[:2]), np.array(region[2:])
-    if len(points) > 1 and (points >= low).all() and (points <= high).all():       # most lines, at a tenth of the cost
+    if len(points) > 1 and (points >= low).all() and (points <= high).all():   # as most are
         return np.array([[0.0, len(points) - 1.0]])
     start, step = points[:-1], points[1:] - points[:-1]                            # (V - 1, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -84,13 +84,15 @@ def at_places(points: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def clip_line(points: np.ndarray, region: Region) -> list[np.ndarray]:
-    """The parts (W, 2) of a line (V, 2) inside a rectangle, in the order and direction of the line.
+    """The parts (W, C) of a line (V, C), x y ..., inside a rectangle, in the order and direction of the line.
 
     A closed line (its last vertex equal to its first) that lies inside as a whole stays closed; of one that is cut, no
     part ends at its first vertex unless the border does.
     """
-    stretches = stretches_inside(points, region)
-    parts = [np.clip(cut_line(points, *stretch), region[:2], region[2:]) for stretch in stretches.tolist()]
+    stretches = stretches_inside(points[:, :2], region)
+    parts = [cut_line(points, *stretch) for stretch in stretches.tolist()]
+    for part in parts:
+        part[:, :2] = np.clip(part[:, :2], region[:2], region[2:])
     closed = len(parts) > 1 and len(points) > 3 and bool((points[0] == points[-1]).all())
     if closed and stretches[0, 0] == 0.0 and stretches[-1, 1] == len(points) - 1:
         parts[0] = np.concatenate([parts.pop(), parts[0][1:]])

@@ -25,6 +25,7 @@ from .window import MapWindow
 CROSSING, DIVIDER, BOUNDARY = (MAP_CLASSES.index(name) for name in ("ped_crossing", "divider", "boundary"))
 CLOCKWISE, COUNTER_CLOCKWISE = -1.0, 1.0
 JOIN_GRID = 1e-7                                     # [m] unions are computed on it
+TIE = 1e-6                                           # relative difference of areas that are the same but for rounding
 PARALLEL = 0.01                                      # 1 - |cos| below it: less than 8 degrees apart
 
 Element: TypeAlias = tuple[int, np.ndarray]          # label, (V, 2 or 3) float64 vertices [m]
@@ -152,16 +153,18 @@ def united(areas: np.ndarray) -> BaseGeometry:
 def long_axis(area: BaseGeometry) -> np.ndarray:
     """(2,) unit vector along the longer side of the smallest rectangle around an area.
 
-    One side of it lies along an edge of the convex hull. (`shapely.oriented_envelope` is the narrowest rectangle
-    instead with some versions of GEOS.)
+    One side of it lies along an edge of the convex hull. Where several are the smallest, as around every triangle with
+    acute angles, the longest of them counts. (`shapely.oriented_envelope` takes any of them, and with some versions of
+    GEOS the narrowest rectangle instead.)
     """
     hull = shapely.get_coordinates(shapely.convex_hull(area))                     # (V, 2), closed
     edges = np.diff(hull, axis=0)
     along = edges / np.linalg.norm(edges, axis=1, keepdims=True)
     across = along[:, ::-1] * (-1.0, 1.0)
     sizes = np.stack([np.ptp(hull @ along.T, axis=0), np.ptp(hull @ across.T, axis=0)])   # (2, V - 1)
-    smallest = sizes.prod(axis=0).argmin()
-    return along[smallest] if sizes[0, smallest] >= sizes[1, smallest] else across[smallest]
+    areas = sizes.prod(axis=0)
+    chosen = np.where(areas <= areas.min() * (1.0 + TIE), sizes.max(axis=0), 0.0).argmax()
+    return along[chosen] if sizes[0, chosen] >= sizes[1, chosen] else across[chosen]
 
 
 def cut(line: LineString, region: Polygon) -> list[LineString]:

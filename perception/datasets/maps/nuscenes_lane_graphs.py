@@ -14,11 +14,12 @@ from shapely.geometry.polygon import orient
 
 from ...errors import ConfigError, DataError, suggestion
 from ...structures import SE3, LaneGraph
-from ...synthetic.ribbon import polyline_length
+from ...structures.line_geometry import polyline_length
 from .drives import scene_locations
 from .lane_map import LaneMap
 from .lane_strips import crossing_strip, lane_strip
 from .line_clipping import checked_region
+from .nuscenes_map import open_nuscenes_map
 
 if TYPE_CHECKING:
     from nuscenes.map_expansion.map_api import NuScenesMap
@@ -92,22 +93,9 @@ def read_lane_map(root: Path, location: str) -> LaneMap:
     if not path.is_file():
         raise DataError(path, "file", "a map expansion (version 1.3) of nuScenes", "no such file")
     try:
-        return _lane_map(_open(root, location))
+        return _lane_map(open_nuscenes_map(root, location))
     except (KeyError, IndexError, ValueError, TypeError, AssertionError, shapely.errors.ShapelyError) as error:
         raise DataError(path, "layers", "a map of version 1.3 that nuscenes-devkit reads", repr(error)) from error
-
-
-def _open(root: Path, location: str) -> NuScenesMap:
-    import matplotlib
-
-    with matplotlib.rc_context():                       # importing the devkit changes the style of all pictures
-        from nuscenes.map_expansion.map_api import NuScenesMap
-    try:
-        return NuScenesMap(dataroot=str(root), map_name=location)
-    except Exception as error:                          # an older version is refused with a bare Exception
-        if type(error) is Exception:
-            raise ValueError(str(error)) from error
-        raise
 
 
 def _lane_map(api: NuScenesMap) -> LaneMap:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
 
 from ...errors import DataError
+from .drives import scene_locations
 from .map_elements import MapLayers, geometry_array
 from .world_map import WorldMap
 
@@ -39,7 +39,7 @@ def read_nuscenes_map(root: Path, location: str) -> WorldMap:
     if not path.is_file():
         raise DataError(path, "map expansion", "the vector map of a town (nuScenes map expansion v1.3)", "no such file")
     try:
-        api = _open(root, location)
+        api = open_nuscenes_map(root, location)
         layers = MapLayers(
             dividers=_lines(api, DIVIDER_LAYERS),
             areas=_polygons(api, AREA_LAYERS),
@@ -50,37 +50,25 @@ def read_nuscenes_map(root: Path, location: str) -> WorldMap:
     return WorldMap(layers, path)
 
 
+@lru_cache(maxsize=TOWNS_KEPT)
+def _locations(root: Path, version: str) -> dict[str, str]:
+    return scene_locations(root, version)
+
+
 def scene_location(root: Path, version: str, scene: str) -> str:
-    """The town of a scene, from the tables scene.json and log.json.
+    """The town of a scene, from the tables scene.json and log.json, read once in a process.
 
     Raises:
         DataError: a table is absent or malformed, or does not have the scene or its log.
     """
-    towns = _scene_locations(root, version)
+    towns = _locations(root, version)
     if scene not in towns:
         raise DataError(root / version / "scene.json", "name", f'the scene "{scene}"', f"{len(towns)} other scenes")
     return towns[scene]
 
 
-@lru_cache(maxsize=TOWNS_KEPT)
-def _scene_locations(root: Path, version: str) -> dict[str, str]:
-    folder = root / version
-    towns = {entry["token"]: entry["location"] for entry in _table(folder / "log.json", ("token", "location"))}
-    scenes = _table(folder / "scene.json", ("name", "log_token"))
-    for entry in scenes:
-        if entry["log_token"] not in towns:
-            raise DataError(folder / "scene.json", "log_token", "a token of log.json", entry["log_token"])
-    return {entry["name"]: towns[entry["log_token"]] for entry in scenes}
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-    try:
-        return [{name: str(entry[name]) for name in columns} for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(path, ", ".join(columns), "a nuScenes table with these columns", repr(error)) from error
-
-
-def _open(root: Path, location: str) -> NuScenesMap:
+def open_nuscenes_map(root: Path, location: str) -> NuScenesMap:
+    """The devkit's map of a town; raises what the devkit raises, ValueError for another version."""
     import matplotlib
 
     with matplotlib.rc_context():                    # importing the devkit changes the style of all pictures

@@ -17,8 +17,8 @@ import torch
 
 from ...errors import DataError
 from ...structures import SE3, Polylines, SDMap
+from ...structures.line_geometry import resample
 from ...structures.vector_map import SD_CATEGORIES
-from ...synthetic.ribbon import resample
 from .line_clipping import Region, clip_line, into_ego, region_corners
 
 VERTEX_SPACING_M = 15.0             # of a degraded road

@@ -15,7 +15,7 @@ class Row:
 
     Args:
         name: what was timed.
-        size: points, pillars, tokens or boxes that it was given.
+        size: points, pillars, tokens, boxes or map elements that it was given.
         dtype: of the features, or of the autocast region.
         threads: threads of torch.
         ms: median time [ms].

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import shapely
 
+from perception.datasets.maps.line_clipping import Region, clip_line
 from perception.structures import Polylines
 
 from .resampling import resample_lines
 
-Region = tuple[float, float, float, float]                 # x_min, y_min, x_max, y_max [m], ego frame
 PUBLISHED_MARGIN_M = 2.0                                   # by which VectorMapNet's targets were divided too much
 
 
@@ -118,21 +117,8 @@ class MapElements:
 
     def clipped(self, region: Region) -> MapElements:
         """What lies within a region: each piece of a line is an element of its own, lines inside stay as they are."""
-        owner = np.repeat(np.arange(len(self)), self.counts)
-        is_out = ((self.vertices[:, :2] < region[:2]) | (self.vertices[:, :2] > region[2:])).any(axis=1)
-        inside = np.bincount(owner, is_out, len(self)) == 0
-        cut = self[~inside & (self.counts >= 2)]
-        lines = shapely.linestrings(cut.vertices, indices=np.repeat(np.arange(len(cut)), cut.counts))
-        merged = shapely.line_merge(shapely.intersection(lines, shapely.box(*region)))
-        pieces, of_line = shapely.get_parts(merged, return_index=True)
-        pieces, of_line = _lines_only(pieces, of_line)
-        vertices = shapely.get_coordinates(pieces, include_z=self.vertices.shape[1] == 3)
-        counts = shapely.get_num_coordinates(pieces).astype(np.int64)
-        scores = None if cut.scores is None else cut.scores[of_line]
-        return MapElements.cat([self[inside], MapElements(vertices, counts, cut.labels[of_line], scores)])
-
-
-def _lines_only(pieces: np.ndarray, of_line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A line that touches the region in a point leaves no piece."""
-    is_line = shapely.get_type_id(pieces) == shapely.GeometryType.LINESTRING
-    return pieces[is_line], of_line[is_line]
+        pieces = [clip_line(line, region) if len(line) > 1 else [] for line in self.lines()]
+        of_line = np.repeat(np.arange(len(self)), [len(parts) for parts in pieces])
+        scores = None if self.scores is None else self.scores[of_line]
+        lines = [part for parts in pieces for part in parts]
+        return MapElements.from_lines(lines, self.labels[of_line], scores, self.vertices.shape[1])

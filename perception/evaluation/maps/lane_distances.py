@@ -135,8 +135,10 @@ def _lane_points(graph: LaneGraph, name: str) -> np.ndarray:
     """(N, 10, 3) points of one of the three lines."""
     points = getattr(graph, name).detach().cpu().double().numpy()
     N, K, _ = points.shape
-    if K == LANE_POINTS or not N:
-        return points.reshape(N, -1, 3)[:, :LANE_POINTS] if N else np.zeros((0, LANE_POINTS, 3))
+    if not N:
+        return np.zeros((0, LANE_POINTS, 3))
+    if K == LANE_POINTS:
+        return points
     return resample_lines(points.reshape(N * K, 3), np.full(N, K), LANE_POINTS)
 
 

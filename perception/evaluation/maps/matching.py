@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-EPSILON = np.finfo(np.float32).eps
+EPSILON = float(np.finfo(np.float32).eps)
 RECALL_GRID = np.linspace(0.0, 1.0, 11).astype(np.float32)
 
 
@@ -95,6 +95,6 @@ def _curve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(P,) recall and precision by falling score."""
     found = np.cumsum(hits[np.argsort(-scores, kind="stable")])
-    recall = found.astype(dtype) / dtype(max(num_truth, EPSILON))
+    recall = found.astype(dtype) / dtype(max(float(num_truth), EPSILON))
     precision = found.astype(dtype) / np.arange(1, len(found) + 1).astype(dtype)
     return recall, precision

@@ -43,14 +43,24 @@ class PointSets:
         return cls(np.stack(padded) if padded else np.zeros((0, 1, dim)), counts)
 
     @cached_property
+    def is_full(self) -> bool:
+        """Whether all points count."""
+        return bool((self.counts == self.points.shape[1]).all())
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """(P, D, S) the coordinates one after the other, as sums and minima over the points want them."""
+        return np.ascontiguousarray(self.points.transpose(0, 2, 1))
+
+    @cached_property
     def low(self) -> np.ndarray:
         """(P, D) lower corner of each set's bounding box."""
-        return self.points.min(axis=1)
+        return self.columns.min(axis=2)
 
     @cached_property
     def high(self) -> np.ndarray:
         """(P, D) upper corner."""
-        return self.points.max(axis=1)
+        return self.columns.max(axis=2)
 
     def without_closing_points(self) -> PointSets:
         """The last point of a set does not count where it is the first one again."""
@@ -60,7 +70,7 @@ class PointSets:
 
     def mean_along(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Mean of (R, S) values over the points that count of R rows."""
-        if (self.counts == self.points.shape[1]).all():
+        if self.is_full:
             return values.mean(axis=1)
         counts = self.counts[rows]
         return (values * (np.arange(values.shape[1]) < counts[:, None])).sum(axis=1) / counts
@@ -73,24 +83,24 @@ def chamfer_pairs(first: PointSets, second: PointSets, pairs: np.ndarray, limit:
     the difference has lost its digits are computed again from the coordinates, so results are good to 1e-9 m.
     """
     distances = np.full(len(pairs), np.inf)
-    first, second = _centred(first, second)
-    left, right = _product_form(first.points, second.points)
-    squared_extent = max((side[..., -2].max(initial=0.0) for side in (left, right)), default=0.0)
+    if not len(pairs):
+        return distances
+    low = np.minimum(first.low.min(axis=0), second.low.min(axis=0))
+    middle = 0.5 * (low + np.maximum(first.high.max(axis=0), second.high.max(axis=0)))   # where squares are smallest
+    left, right = _product_form(first.columns - middle[:, None], second.columns - middle[:, None])
+    coarse = CANCELLATION * max(left[:, -2].max(), right[:, -1].max())
     elements = first.points.shape[1] * second.points.shape[1]
-    near = within_boxes(first, second, pairs, limit)
-    for rows in chunks(near, elements):
+    for rows in chunks(within_boxes(first, second, pairs, limit), elements):
         a, b = pairs[rows].T
-        squared = left[a] @ right[b].transpose(0, 2, 1)                                  # (R, S, T)
-        to_second = np.sqrt(_nearest_squared(squared.min(axis=2), first, second, a, b, squared_extent))
-        to_first = np.sqrt(_nearest_squared(squared.min(axis=1), second, first, b, a, squared_extent))
+        squared = left[a].transpose(0, 2, 1) @ right[b]                                  # (R, S, T)
+        to_second = np.sqrt(_refined(squared.min(axis=2), coarse, first, second, a, b))
+        to_first = np.sqrt(_refined(squared.min(axis=1), coarse, second, first, b, a))
         distances[rows] = 0.5 * (first.mean_along(a, to_second) + second.mean_along(b, to_first))
     distances[distances > limit] = np.inf
     return distances
 
 
-def near_share_pairs(
-    first: PointSets, second: PointSets, pairs: np.ndarray, radius: float = 1.0
-) -> np.ndarray:
+def near_share_pairs(first: PointSets, second: PointSets, pairs: np.ndarray, radius: float = 1.0) -> np.ndarray:
     """Share of the points that have a point of the other set within ``radius`` [m]; the smaller of both directions."""
     shares = np.zeros(len(pairs))
     near = np.flatnonzero(_box_gaps(first, second, pairs) <= radius)
@@ -137,7 +147,7 @@ def within_boxes(first: PointSets, second: PointSets, pairs: np.ndarray, limit: 
         return np.arange(len(pairs))
     near = np.flatnonzero(_box_gaps(first, second, pairs) <= limit)
     kept = [np.zeros(0, np.int64)]
-    for rows in chunks(near, first.points[0].size + second.points[0].size if len(near) else 1):
+    for rows in chunks(near, first.columns[:1].size + second.columns[:1].size):
         a, b = pairs[rows].T
         bound = 0.5 * (_mean_gap(first, second, a, b) + _mean_gap(second, first, b, a))
         kept.append(rows[bound <= limit])
@@ -153,40 +163,33 @@ def _box_gaps(first: PointSets, second: PointSets, pairs: np.ndarray) -> np.ndar
 
 def _mean_gap(points: PointSets, boxes: PointSets, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(R,) mean distance of the points of rows a to the bounding boxes of rows b."""
-    of_rows = points.points[a]
-    gap = np.maximum(np.maximum(boxes.low[b, None] - of_rows, of_rows - boxes.high[b, None]), 0.0)   # (R, S, D)
-    return points.mean_along(a, np.linalg.norm(gap, axis=2))
-
-
-def _centred(first: PointSets, second: PointSets) -> tuple[PointSets, PointSets]:
-    """Both about one origin in their midst, where squares are smallest."""
-    everything = [side.points.reshape(-1, side.points.shape[2]) for side in (first, second) if len(side.points)]
-    if not everything:
-        return first, second
-    low, high = (np.stack([bound(side, axis=0) for side in everything]) for bound in (np.min, np.max))
-    middle = 0.5 * (low.min(axis=0) + high.max(axis=0))
-    return PointSets(first.points - middle, first.counts), PointSets(second.points - middle, second.counts)
+    of_rows = points.columns[a]                                                          # (R, D, S)
+    gap = np.maximum(boxes.low[b, :, None] - of_rows, of_rows - boxes.high[b, :, None])
+    np.maximum(gap, 0.0, out=gap)
+    return points.mean_along(a, np.sqrt(_squares(gap)))
 
 
 def _product_form(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(P, S, D + 2) and (Q, T, D + 2) whose inner products are squared distances."""
-    left = np.concatenate([-2.0 * first, _squares(first), np.ones((*first.shape[:2], 1))], axis=2)
-    right = np.concatenate([second, np.ones((*second.shape[:2], 1)), _squares(second)], axis=2)
+    """(P, D, S), (Q, D, T) -> (P, D + 2, S), (Q, D + 2, T), whose inner products are squared distances."""
+    left = np.concatenate([-2.0 * first, _squares(first)[:, None], np.ones_like(first[:, :1])], axis=1)
+    right = np.concatenate([second, np.ones_like(second[:, :1]), _squares(second)[:, None]], axis=1)
     return left, right
 
 
-def _squares(points: np.ndarray) -> np.ndarray:
-    return (points * points).sum(axis=2, keepdims=True)
+def _squares(columns: np.ndarray) -> np.ndarray:
+    """(P, D, S) -> (P, S) squared lengths."""
+    return np.einsum("pds,pds->ps", columns, columns)
 
 
-def _nearest_squared(
-    squared: np.ndarray, points: PointSets, others: PointSets, a: np.ndarray, b: np.ndarray, squared_extent: float
+def _refined(
+    squared: np.ndarray, coarse: float, points: PointSets, others: PointSets, a: np.ndarray, b: np.ndarray
 ) -> np.ndarray:
-    """(R, S) squared distances to the nearest point of the other set, the smallest computed without cancellation."""
-    pair, point = np.nonzero(squared < CANCELLATION * squared_extent)
-    for rows in chunks(np.arange(len(pair)), others.points[0].size if len(pair) else 1):
-        here = points.points[a[pair[rows]], point[rows], None]                           # (r, 1, D)
-        squared[pair[rows], point[rows]] = _squares(here - others.points[b[pair[rows]]])[..., 0].min(axis=1)
+    """(R, S) squared distances to the nearest point of the other set, those below ``coarse`` computed anew."""
+    pair, point = np.nonzero(squared < coarse)
+    for some in chunks(np.arange(len(pair)), others.points[0].size):
+        rows = pair[some]
+        offsets = points.columns[a[rows], :, point[some], None] - others.columns[b[rows]]        # (r, D, T)
+        squared[rows, point[some]] = _squares(offsets).min(axis=1)
     return squared
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-CHUNK_ELEMENTS = 1 << 18                                   # numbers of a temporary array: it stays in the cache
+CHUNK_ELEMENTS = 1 << 20                                   # numbers of a temporary array: 8 MiB
 
 
 def resample_lines(vertices: np.ndarray, counts: np.ndarray, num_points: int) -> np.ndarray:
@@ -44,17 +44,22 @@ def _resample(lines: np.ndarray, num_points: int) -> np.ndarray:
     """(P, V, D) lines of equally many vertices -> (P, num_points, D)."""
     if lines.shape[1] == 1:
         return np.repeat(lines, num_points, axis=1)
-    steps = np.linalg.norm(np.diff(lines[..., :2], axis=1), axis=2)                      # (P, V - 1)
-    way = np.concatenate([np.zeros((len(lines), 1)), np.cumsum(steps, axis=1)], axis=1)  # (P, V)
-    stops = np.linspace(0.0, 1.0, num_points) * way[:, -1:]                              # (P, num_points)
-    before = (way[:, None, 1:-1] <= stops[:, :, None]).sum(axis=2)                       # (P, num_points) vertex passed
-    step = np.take_along_axis(steps, before, axis=1)
-    gone = stops - np.take_along_axis(way, before, axis=1)
-    share = np.divide(gone, step, out=np.zeros_like(gone), where=step > 0)[..., None]    # (P, num_points, 1)
-    low = np.take_along_axis(lines, before[..., None], axis=1)
-    high = np.take_along_axis(lines, before[..., None] + 1, axis=1)
-    points = low + share * (high - low)
-    has_length = way[:, -1] > 0
+    P, V, D = lines.shape
+    moves = np.diff(lines, axis=1)                                                       # (P, V - 1, D)
+    steps = np.hypot(moves[..., 0], moves[..., 1])
+    way = np.concatenate([np.zeros((P, 1)), np.cumsum(steps, axis=1)], axis=1)           # (P, V)
+    length = way[:, -1:]
+    spacing = length / (num_points - 1)
+    has_length = length[:, 0] > 0
+    firsts = np.ceil(np.divide(way[:, 1:-1], spacing, out=np.zeros_like(way[:, 1:-1]), where=spacing > 0))
+    firsts = np.minimum(firsts.astype(np.int64), num_points - 1)                         # first point past a vertex
+    cells = (firsts + num_points * np.arange(P)[:, None]).reshape(-1)
+    passed = np.bincount(cells, minlength=P * num_points).reshape(P, num_points).cumsum(axis=1)
+    segment = passed + (V - 1) * np.arange(P)[:, None]                                   # (P, num_points) of all lines
+    gone = np.arange(num_points) * spacing - way[:, :-1].reshape(-1)[segment]
+    step = steps.reshape(-1)[segment]
+    share = np.divide(gone, step, out=np.zeros_like(gone), where=step > 0).clip(0.0, 1.0)
+    points = lines[:, :-1].reshape(-1, D)[segment] + share[..., None] * moves.reshape(-1, D)[segment]
     points[:, -1] = lines[:, -1]
     points[~has_length] = lines[~has_length, :1]
     return points

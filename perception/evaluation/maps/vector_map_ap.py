@@ -89,9 +89,9 @@ def evaluate_vector_map(
     Raises:
         ValueError: the frames differ in number, a frame is malformed, or a name is unknown.
     """
-    rules = _named("convention", convention, CONVENTIONS)
-    how = _named("measure", measure, MEASURES)
-    limits = tuple(float(value) for value in _named("thresholds", thresholds, THRESHOLDS))
+    rules = named("convention", convention, CONVENTIONS)
+    how = named("measure", measure, MEASURES)
+    limits = tuple(float(value) for value in named("thresholds", thresholds, THRESHOLDS))
     if not limits or not np.isfinite(limits).all():
         raise ValueError(f"thresholds must be finite numbers, at least one, got {limits}")
     if dim not in (2, 3):
@@ -174,8 +174,8 @@ def _refuse_single_vertices(name: str, elements: MapElements) -> None:
         raise ValueError(f"{name} must have lines of two vertices or more, got one of {elements.counts.min()}")
 
 
-def _named(argument: str, value: str | Choice, known: Mapping[str, Choice]) -> Choice:
-    """The entry of that name, or the value itself."""
+def named(argument: str, value: str | Choice, known: Mapping[str, Choice]) -> Choice:
+    """The entry of that name, or the value itself if it is no name. Raises ValueError if there is none."""
     if not isinstance(value, str):
         return value
     if value not in known:

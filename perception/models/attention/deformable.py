@@ -60,18 +60,32 @@ class DeformableAttention(nn.Module):
         levels: feature maps.
         points: places a head and level.
         output: whether a linear layer follows the mix.
+        query_channels: width of the queries if they are wider than the values.
+        average_levels: the weights of each level add up to one, and the levels are averaged; otherwise those of all
+            levels add up to one.
 
     Raises:
         ValueError: ``channels`` is not divisible by ``heads``.
     """
 
-    def __init__(self, channels: int, *, heads: int = 8, levels: int = 1, points: int = 4, output: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        heads: int = 8,
+        levels: int = 1,
+        points: int = 4,
+        output: bool = True,
+        query_channels: int | None = None,
+        average_levels: bool = False,
+    ) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"channels ({channels}) must be divisible by heads ({heads})")
-        self.heads, self.levels, self.points = heads, levels, points
-        self.sampling_offsets = nn.Linear(channels, heads * levels * points * 2)
-        self.attention_weights = nn.Linear(channels, heads * levels * points)
+        self.heads, self.levels, self.points, self.average_levels = heads, levels, points, average_levels
+        query_channels = query_channels or channels
+        self.sampling_offsets = nn.Linear(query_channels, heads * levels * points * 2)
+        self.attention_weights = nn.Linear(query_channels, heads * levels * points)
         self.value_proj = nn.Linear(channels, channels)
         self.output_proj = nn.Linear(channels, channels) if output else None
         self.init_weights()
@@ -96,7 +110,7 @@ class DeformableAttention(nn.Module):
         """Mix what each query reads.
 
         Args:
-            query: (B, Q, C), position code added already.
+            query: (B, Q, C or the query's own width), position code added already.
             value: (B, S, heads, D) from `project`.
             shapes: (H, W) of each level.
             reference: points in [0, 1], x then y, that broadcast to (B, Q, heads, levels, points, 2).
@@ -107,7 +121,10 @@ class DeformableAttention(nn.Module):
         B, Q, _ = query.shape
         offsets = self.sampling_offsets(query).view(B, Q, self.heads, self.levels, self.points, 2)
         sizes = offsets.new_tensor([(W, H) for H, W in shapes])                     # (levels, 2)
-        weights = self.attention_weights(query).view(B, Q, self.heads, self.levels * self.points).softmax(dim=-1)
-        weights = weights.view(B, Q, self.heads, self.levels, self.points)
+        weights = self.attention_weights(query).view(B, Q, self.heads, self.levels, self.points)
+        if self.average_levels:
+            weights = weights.softmax(dim=-1) / self.levels
+        else:
+            weights = weights.flatten(3).softmax(dim=-1).view_as(weights)
         mixed = sample_and_mix(value, shapes, reference + offsets / sizes[:, None], weights)
         return mixed if self.output_proj is None else self.output_proj(mixed)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -152,7 +153,9 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         in_channels, widths = stem_channels, [base_channels * 2**stage for stage in range(4)]
         for stage, (width, count) in enumerate(zip(widths, counts, strict=True)):
-            options = {"style": style, "deformable": stage in deformable_stages} if block is Bottleneck else {}
+            options: dict[str, Any] = {}
+            if block is Bottleneck:
+                options = {"style": style, "deformable": stage in deformable_stages}
             blocks = []
             for position in range(count):
                 blocks.append(block(in_channels, width, 2 if stage and not position else 1, **options))

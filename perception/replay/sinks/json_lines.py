@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from ...structures import Frame, Predictions
+from ...structures import Frame, FramePredictions
 from ...structures.prediction_lines import prediction_line
 
 
@@ -24,7 +24,7 @@ class JsonLinesSink:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "wb", buffering=0)    # noqa: SIM115  # closed by close()
 
-    def write(self, frame: Frame, predictions: Predictions) -> None:
+    def write(self, frame: Frame, predictions: FramePredictions) -> None:
         """One line, on disk at once."""
         self._file.write((prediction_line(predictions) + "\n").encode())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...structures import Frame, Predictions
+from ...structures import Frame, FramePredictions
 
 
 class PictureSink:
@@ -14,7 +14,7 @@ class PictureSink:
         folder: where to.
         count: pictures at most.
         every: frames from one picture to the next.
-        min_score: boxes below it are not drawn.
+        min_score: boxes and map elements below it are not drawn.
 
     Raises:
         ValueError: ``count`` or ``every`` is below 1.
@@ -27,7 +27,7 @@ class PictureSink:
         self.paths: list[Path] = []
         self._seen = self._drawn = 0
 
-    def write(self, frame: Frame, predictions: Predictions) -> None:
+    def write(self, frame: Frame, predictions: FramePredictions) -> None:
         """Draw the frame if it is one of the chosen."""
         number, self._seen = self._seen, self._seen + 1
         if number % self.every or self._drawn == self.count:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,14 +104,14 @@ class UpsampleSum(nn.Module):
         finest, *coarse = levels
         if not coarse:
             return finest
-        halves = [self._to_half(units, x) for units, x in zip(self.levels, coarse, strict=True)]
+        halves = [self._to_half(level, x) for level, x in enumerate(coarse)]
         return finest + _doubled(torch.stack(halves).sum(dim=0))
 
-    @staticmethod
-    def _to_half(units: nn.ModuleList, x: Tensor) -> Tensor:
+    def _to_half(self, level: int, x: Tensor) -> Tensor:
         """A level at half the size of the finest, before its last doubling."""
-        x = units[0](x)
-        for unit in units[1:]:
+        first, *others = cast(nn.ModuleList, self.levels[level])
+        x = first(x)
+        for unit in others:
             x = unit(_doubled(x))
         return x
 

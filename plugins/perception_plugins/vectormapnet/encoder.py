@@ -46,7 +46,7 @@ class VectorMapNetEncoder(nn.Module):
             raise ValueError("an encoder needs camera, lidar or both, got None and None")
         if channels % branches:
             raise ValueError(f"channels must be even for two branches, got {channels}")
-        shared = {"channels": channels // branches, "region": region, "grid": grid}
+        shared: dict[str, Any] = {"channels": channels // branches, "region": region, "grid": grid}
         self.channels = channels
         self.camera = None if camera is None else CameraEncoder(**shared, **camera)
         self.lidar = None if lidar is None else PillarEncoder(**shared, **lidar)

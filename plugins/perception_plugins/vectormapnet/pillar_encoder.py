@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from perception.models.voxel_encoders.pillar_grid import PillarGrid, batch_point
 from perception.models.voxel_encoders.point_norm import PointBatchNorm, PointLayer
 from perception_ops import segment_reduce
 
-NORM = {"eps": 1e-5, "momentum": 0.1}
+NORM: dict[str, Any] = {"eps": 1e-5, "momentum": 0.1}
 ADDED_FEATURES = 10                                  # count, offset from the mean, mean, offset from the centre
 
 

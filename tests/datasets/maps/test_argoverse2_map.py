@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from perception.datasets.argoverse2 import Argoverse2Dataset, build_argoverse2_index
 from perception.datasets.maps.argoverse2_map import read_argoverse2_map
+from perception.datasets.maps.map_elements import BOUNDARY, CROSSING, DIVIDER
 from perception.datasets.maps.window import MapWindow
 from perception.errors import DataError
 from perception.structures import SE3
@@ -83,6 +84,13 @@ def test_a_painted_line_beside_no_lane_is_a_divider_if_it_lies_within_the_road(t
     assert dividers(tmp_path) == [[[0, -2], [20, -2]], [[0, 0], [20, 0]]]
 
 
+def test_a_line_between_lanes_is_a_divider_however_near_the_edge_it_is(tmp_path):
+    middle, shoulder, edge = [(0, 0), (20, 0)], [(0, -3.7), (20, -3.7)], [(0, -4), (20, -4)]
+    main = lane(1, middle, shoulder, ("NONE", "SOLID_WHITE"), (None, 2))
+    write_log_map(tmp_path, [main, lane(2, shoulder, edge, ("SOLID_WHITE", "NONE"), (1, None))])
+    assert dividers(tmp_path) == [[[0, -3.7], [20, -3.7]]]
+
+
 def test_lines_that_continue_each_other_are_one_divider(tmp_path):
     first = lane(1, [(0, 0), (9, 0)], [(0, -3.8), (9, -3.8)], ("DASHED_WHITE", "NONE"), (3, None))
     second = lane(2, [(9, 0), (20, 1)], [(9, -3.8), (20, -3.8)], ("SOLID_WHITE", "NONE"), (4, None))
@@ -105,7 +113,7 @@ def test_areas_and_crossings_are_those_of_the_file(tmp_path):
 @pytest.mark.parametrize(("changes", "message"), [
     ({"lane_segments": {"1": {"id": 1}}}, r"layers: expected lane_segments, .* got KeyError"),
     ({"drivable_areas": {"1": {"id": 1, "area_boundary": points((0, 0), (float("nan"), 0), (1, 1))}}},
-     r"layers: .* coordinates that are not finite: \[nan, 0.0, 0.0\]"),
+     r"layers: .*coordinates that are not finite: \[nan, 0.0, 0.0\]"),
 ])
 def test_a_broken_map_is_refused(tmp_path, changes, message):
     path = write_log_map(tmp_path, two_lanes("NONE"), **changes)
@@ -133,16 +141,17 @@ def test_every_element_of_the_real_logs_lies_at_the_height_of_the_ground(dataset
         assert set(frame.vector_map.labels.tolist()) == {0, 1, 2}
 
 
-def test_the_drawn_truth_lies_on_the_ground_returns_of_the_sweep(dataset):
+@pytest.mark.parametrize(("label", "most"), [(CROSSING, 0.1), (DIVIDER, 0.05), (BOUNDARY, 0.1)])
+def test_the_drawn_truth_lies_on_the_ground_returns_of_the_sweep(dataset, label, most):
+    apart = []
     for index in range(len(dataset)):
         frame = dataset.load(index)
-        places = frame.vector_map.lines.resampled(40).flatten(0, 1).numpy()      # (40 P, 3)
-        points = frame.points.xyz.numpy()
+        elements, points = frame.vector_map[frame.vector_map.labels == label], frame.points.xyz.numpy()
+        places = elements.lines.resampled(40).flatten(0, 1).numpy()                # (40 P, 3)
         near = cKDTree(points[:, :2]).query_ball_point(places[:, :2], 0.3)
-        heights = [np.min(np.abs(points[found, 2] - place[2])) for found, place in zip(near, places, strict=True) if found]
-        assert len(heights) > 200
-        assert np.median(heights) < 0.05              # the noise of a return
-        assert np.quantile(heights, 0.9) < 0.3        # under parked cars there is no ground to be seen
+        apart += [np.abs(points[found, 2] - place[2]).min() for found, place in zip(near, places, strict=True) if found]
+    assert len(apart) > 90
+    assert np.median(apart) < most                    # some places show only foliage or a parked car above the line
 
 
 def test_two_coordinates_are_those_of_the_map_with_heights(dataset):

@@ -103,6 +103,12 @@ def test_the_long_axis_is_that_of_the_smallest_rectangle(angle):
     assert abs(axis @ (np.cos(turned), np.sin(turned))) == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.parametrize("angle", np.linspace(0, 360, 25))
+def test_the_long_axis_of_a_triangle_is_along_its_longest_side(angle):
+    triangle = affinity.rotate(Polygon([(0, 0), (6, 0), (3.5, 4)]), angle, origin=(0, 0))    # all rectangles: 24 m2
+    assert abs(long_axis(triangle) @ (np.cos(np.radians(angle)), np.sin(np.radians(angle)))) == pytest.approx(1)
+
+
 def test_heights_are_kept_and_interpolated_at_the_cut():
     slope = Polygon([(-50, -4, 0), (50, -4, 10), (50, 4, 10), (-50, 4, 0)])       # a tenth of x, plus 5 m
     line = LineString([(-60, 1, -1), (60, 1, 11)])

@@ -19,6 +19,7 @@ from perception.datasets.maps.nuscenes_map import read_nuscenes_map
 from perception.datasets.maps.window import MapWindow
 from perception.datasets.nuscenes import NuScenesDataset, build_nuscenes_index
 from perception.errors import ConfigError, DataError
+from perception.replay.source import open_source
 from perception.structures import SE3
 
 WINDOW = MapWindow((-30, -15, 30, 15))
@@ -100,6 +101,17 @@ def test_frames_carry_the_map_in_their_own_frame(mini_nuscenes):
     world = frame.vector_map.lines.moved_by(flat)
     middle = world.vertices[frame.vector_map.labels[world.line_of_vertex()] == 1]
     torch.testing.assert_close(middle[:, 1], torch.full((2,), PLACE[1]), atol=1e-3, rtol=0)   # float32 at 900 m
+
+
+def test_replayed_sweeps_between_keyframes_have_the_map_at_their_own_pose(mini_nuscenes):
+    root = mini_nuscenes.write()
+    write_map(root)
+    frames = list(open_source(root, map_region=(-30.0, -15.0, 30.0, 15.0)))
+    assert len(frames) == 5
+    for frame in frames:
+        flat = SE3.about_z(frame.global_from_ego.yaw, [*frame.global_from_ego.translation[:2].tolist(), 0.0])
+        [divider] = frame.vector_map[frame.vector_map.labels == 1].lines.moved_by(flat)
+        torch.testing.assert_close(divider[:, 1], torch.full((2,), PLACE[1]), atol=1e-3, rtol=0)   # float32 at 900 m
 
 
 def test_a_frame_has_no_map_unless_it_is_asked_for(mini_nuscenes):

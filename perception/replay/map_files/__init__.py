@@ -1,0 +1,1 @@
+"""Fused maps as files: one module a format."""

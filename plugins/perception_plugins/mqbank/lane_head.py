@@ -1,0 +1,157 @@
+"""The map head of LaneSegNet: lane segments with boundary types, pedestrian crossings, connections of lanes.
+
+"LaneSegNet" (Li et al., ICLR 2024). With an `MQBankDecoder` it is MQBank's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from perception.errors import ConfigError
+from perception.registry import MODELS
+from perception.structures import Frame, MapPredictions
+from perception.structures.vector_map import LANE_CLASSES, LINE_TYPES, MAP_CLASSES
+
+from .lane_decoder import LaneDecoder, LaneLayerOutput, point_branch
+from .lane_loss import LaneMaps, LaneWeights, lane_losses, match, topology_loss
+from .lane_predictions import lane_predictions
+from .lane_targets import CrossingEdges, LaneTargets, lane_targets
+from .point_range import inverse_sigmoid
+from .topology_head import RelationshipHead
+
+PRIOR_SCORE = 0.01                                   # of every class at the beginning
+
+
+class LaneBranches(nn.Module):
+    """What one layer's queries say, except for the lines themselves.
+
+    Args:
+        channels: width C.
+        with_masks: whether there is a mask.
+    """
+
+    def __init__(self, channels: int, *, with_masks: bool) -> None:
+        super().__init__()
+        self.label = _class_branch(channels, len(LANE_CLASSES))
+        self.left_type = _class_branch(channels, len(LINE_TYPES))
+        self.right_type = _class_branch(channels, len(LINE_TYPES))
+        self.mask = point_branch(channels, channels) if with_masks else None
+        nn.init.constant_(self.label[-1].bias, -math.log(1 / PRIOR_SCORE - 1))
+
+
+def _class_branch(channels: int, classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(),
+        nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(), nn.Linear(channels, classes),
+    )
+
+
+@MODELS.register_module(role="map_head")
+class LaneSegmentHead(nn.Module):
+    """Finds lane segments and crossings in a bird's-eye-view map.
+
+    Args:
+        decoder: config of a `LaneDecoder`, `LaneSegDecoder` or `MQBankDecoder`.
+        weights: factors that differ from those of `LaneWeights`; with "mask" and "dice" 0 there is no mask branch.
+        with_topology: whether connections of lanes are learned.
+        double_last_refine: add the last regression to the reference twice when predicting, as the release does; its
+            published figures are of that.
+        crossing_edges: which edges of a crossing are its boundaries, "annotated" or "long".
+        mask_region: x y of the lower, then of the upper corner that the map's cells are taken to cover when masks are
+            drawn [m]; the release's is smaller than the map's own.
+        min_line_score: least score of what `MapPredictions.lines` shows; the lanes are all given, as the scores need.
+
+    Raises:
+        ValueError: a weight has no such name.
+    """
+
+    classes = MAP_CLASSES
+
+    def __init__(
+        self,
+        decoder: Mapping[str, Any],
+        *,
+        weights: Mapping[str, Any] | None = None,
+        with_topology: bool = True,
+        double_last_refine: bool = True,
+        crossing_edges: CrossingEdges = "annotated",
+        mask_region: Sequence[float] = (-50.0, -25.0, 50.0, 25.0),
+        min_line_score: float = 0.3,
+    ) -> None:
+        super().__init__()
+        unknown = set(weights or {}) - set(vars(LaneWeights()))
+        if unknown:
+            raise ValueError(f"weights has no {', '.join(sorted(unknown))}; known: {', '.join(vars(LaneWeights()))}")
+        if crossing_edges not in ("annotated", "long"):
+            raise ValueError(f'crossing_edges must be "annotated" or "long", got {crossing_edges!r}')
+        self.weights = LaneWeights(**(weights or {}))
+        self.decoder: LaneDecoder = MODELS.build(decoder)
+        channels = self.decoder.channels
+        self.branches = nn.ModuleList(
+            LaneBranches(channels, with_masks=self.weights.needs_masks) for _ in self.decoder.layers
+        )
+        self.topology = RelationshipHead(channels) if with_topology else None
+        self.double_last_refine, self.crossing_edges = double_last_refine, crossing_edges
+        self.mask_region, self.min_line_score = tuple(mask_region), min_line_score
+
+    def forward(self, bev: Tensor, inputs: Mapping[str, Any]) -> LaneMaps:
+        """(B, C, H, W) map and ``sd_maps`` of the inputs -> what the last layer predicts."""
+        output = self.decoder(bev, inputs.get("sd_maps"))[-1]
+        if self.double_last_refine:
+            again = (output.regression + inverse_sigmoid(output.reference)).sigmoid()
+            output = replace(output, reference=again)
+        return self.layer_maps(len(self.branches) - 1, output)
+
+    def layer_maps(self, layer: int, output: LaneLayerOutput, bev: Tensor | None = None) -> LaneMaps:
+        """What one layer's branches say of its queries; masks only with the map (B, C, H, W)."""
+        branches, query = self.branches[layer], output.query
+        masks = None
+        if bev is not None and branches.mask is not None:
+            masks = torch.einsum("bqc,bchw->bqhw", branches.mask(query), bev)
+        centers, lefts, rights = self.decoder.lines(output.reference, output.offset)
+        return LaneMaps(
+            query, centers, lefts, rights, branches.label(query), branches.left_type(query), branches.right_type(query),
+            masks,
+        )
+
+    def loss(self, bev: Tensor, frames: Sequence[Frame], inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Losses by name, summed over the layers, against the lane graphs of the frames.
+
+        Raises:
+            ConfigError: a frame has no lane graph.
+        """
+        mask_size = (bev.shape[2], bev.shape[3]) if self.weights.needs_masks else None
+        targets = [self.targets(frame, mask_size) for frame in frames]
+        losses: dict[str, Tensor] = {}
+        for layer, output in enumerate(self.decoder(bev, inputs.get("sd_maps"))):
+            maps = self.layer_maps(layer, output, bev)
+            matches = match(maps, targets, self.weights)
+            for name, value in lane_losses(maps, targets, matches, self.weights).items():
+                losses[name] = losses[name] + value if name in losses else value
+        if self.topology is not None:
+            connections = topology_loss(self.topology(maps.query).float(), targets, matches)
+            losses["loss_topology"] = self.weights.topology * connections
+        return losses
+
+    def targets(self, frame: Frame, mask_size: tuple[int, int] | None = None) -> LaneTargets:
+        """What the head should say of a frame; see `lane_targets`."""
+        if frame.lane_graph is None:
+            raise ConfigError(f"frame {frame.token} has no lane graph to learn from; give the data set lane graphs")
+        return lane_targets(
+            frame.lane_graph, self.decoder.line_points, mask_size=mask_size, mask_region=self.mask_region,
+            crossing_edges=self.crossing_edges,
+        )
+
+    def decode(self, raw: LaneMaps, frames: Sequence[Frame]) -> list[MapPredictions]:
+        """What `forward` gave, to lanes, areas and lines of each frame; see `lane_predictions`."""
+        connections = None if self.topology is None else self.topology(raw.query).float().sigmoid()
+        return [
+            lane_predictions(raw, connections, sample, frame, self.min_line_score)
+            for sample, frame in enumerate(frames)
+        ]

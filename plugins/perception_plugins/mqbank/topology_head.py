@@ -1,0 +1,41 @@
+"""Which lane follows which, from the queries of both.
+
+"LaneSegNet" (Li et al., ICLR 2024), section 3.4.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class RelationshipHead(nn.Module):
+    """An embedding of each query as the lane before and one as the lane after; a network judges each pair.
+
+    Args:
+        channels: width C of the queries.
+        embedding: width of the embeddings; the judging network is twice as wide.
+    """
+
+    def __init__(self, channels: int, embedding: int = 128) -> None:
+        super().__init__()
+        self.before = _three_layers(channels, channels, embedding)
+        self.after = _three_layers(channels, channels, embedding)
+        self.classifier = _three_layers(2 * embedding, 2 * embedding, 1)
+
+    def forward(self, query: Tensor) -> Tensor:
+        """(B, Q, C) -> (B, Q, Q) logits; [b, i, j] of lane j following lane i."""
+        before, after = _run(self.before, query), _run(self.after, query)                # (B, Q, E)
+        first = self.classifier[0]                     # of a pair's two halves: done once a query, not once a pair
+        of_before, of_after = first.weight.chunk(2, dim=1)
+        pairs = F.linear(before, of_before, first.bias)[:, :, None] + F.linear(after, of_after)[:, None]
+        return self.classifier[2](self.classifier[1](pairs.relu()).relu()).squeeze(-1)
+
+
+def _three_layers(inputs: int, hidden: int, outputs: int) -> nn.ModuleList:
+    return nn.ModuleList([nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)])
+
+
+def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
+    first, second, last = layers
+    return last(second(first(x).relu()).relu())
