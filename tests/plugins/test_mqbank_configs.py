@@ -21,8 +21,9 @@ DEFORMABLE = ("sampling_offsets", "attention_weights", "value_proj", "output_pro
 @cache
 def model_of(name: str) -> nn.Module:
     """The model of a config, which gets no memory."""
+    cfg = load_config(CONFIGS / f"{name}.py")
     with torch.device("meta"):
-        return MODELS.build(load_config(CONFIGS / f"{name}.py").model)
+        return MODELS.build(cfg.model)
 
 
 def parameters(module: nn.Module) -> int:

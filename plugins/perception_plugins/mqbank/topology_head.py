@@ -26,10 +26,10 @@ class RelationshipHead(nn.Module):
     def forward(self, query: Tensor) -> Tensor:
         """(B, Q, C) -> (B, Q, Q) logits; [b, i, j] of lane j following lane i."""
         before, after = _run(self.before, query), _run(self.after, query)                # (B, Q, E)
-        first = self.classifier[0]                     # of a pair's two halves: done once a query, not once a pair
-        of_before, of_after = first.weight.chunk(2, dim=1)
+        first, second, last = self.classifier
+        of_before, of_after = first.weight.chunk(2, dim=1)       # of a pair's two halves: once a query, not once a pair
         pairs = F.linear(before, of_before, first.bias)[:, :, None] + F.linear(after, of_after)[:, None]
-        return self.classifier[2](self.classifier[1](pairs.relu()).relu()).squeeze(-1)
+        return last(second(pairs.relu()).relu()).squeeze(-1)
 
 
 def _three_layers(inputs: int, hidden: int, outputs: int) -> nn.ModuleList:
