@@ -38,7 +38,6 @@ model = dict(
         type="VectorMapHead", in_channels=64, region=region, normalisation="true", bin_offset=0.5,
         detector=dict(num_queries=40, channels=64, layers=3, hidden=128, dropout=0.0),
         generator=dict(channels=128, layers=3, hidden=256, max_positions=64, dropout=0.0),
-        noise=dict(probability=0.0),               # nothing but these frames is to be known
         top_k=25, max_vertices=48, nucleus=0.0,
     ),
 )

@@ -17,7 +17,7 @@ def scene_locations(root: Path, version: str) -> dict[str, str]:
     found = {}
     for row in _rows(folder, "scene", "name", "log_token"):
         if row["log_token"] not in logs:
-            raise DataError(folder / "scene.json", "log_token", "the token of a log", row["log_token"])
+            raise DataError(folder / "scene.json", "log_token", "a token of log.json", row["log_token"])
         found[row["name"]] = logs[row["log_token"]]
     return found
 

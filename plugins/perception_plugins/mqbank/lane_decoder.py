@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -126,8 +127,9 @@ class LaneDecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.center = point_branch(channels, 3 * line_points)
         self.offset = point_branch(channels, 3 * line_points)
-        nn.init.zeros_(self.center[-1].weight)             # the first references stay where they are put
-        nn.init.zeros_(self.center[-1].bias)
+        last = cast(nn.Linear, self.center[-1])
+        nn.init.zeros_(last.weight)                        # the first references stay where they are put
+        nn.init.zeros_(last.bias)
 
     def forward(self, queries: LaneQueries, memory: Tensor, bev_size: tuple[int, int]) -> LaneLayerOutput:
         """Queries and (B, H * W, C) map -> what the layer says of them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class LaneBranches(nn.Module):
         self.left_type = _class_branch(channels, len(LINE_TYPES))
         self.right_type = _class_branch(channels, len(LINE_TYPES))
         self.mask = point_branch(channels, channels) if with_masks else None
-        nn.init.constant_(self.label[-1].bias, -math.log(1 / PRIOR_SCORE - 1))
+        nn.init.constant_(cast(nn.Linear, self.label[-1]).bias, -math.log(1 / PRIOR_SCORE - 1))
 
 
 def _class_branch(channels: int, classes: int) -> nn.Sequential:
@@ -110,7 +110,7 @@ class LaneSegmentHead(nn.Module):
 
     def layer_maps(self, layer: int, output: LaneLayerOutput, bev: Tensor | None = None) -> LaneMaps:
         """What one layer's branches say of its queries; masks only with the map (B, C, H, W)."""
-        branches, query = self.branches[layer], output.query
+        branches, query = cast(LaneBranches, self.branches[layer]), output.query
         masks = None
         if bev is not None and branches.mask is not None:
             masks = torch.einsum("bqc,bchw->bqhw", branches.mask(query), bev)

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +29,7 @@ class RelationshipHead(nn.Module):
     def forward(self, query: Tensor) -> Tensor:
         """(B, Q, C) -> (B, Q, Q) logits; [b, i, j] of lane j following lane i."""
         before, after = _run(self.before, query), _run(self.after, query)                # (B, Q, E)
-        first, second, last = self.classifier
+        first, second, last = cast(Sequence[nn.Linear], self.classifier)
         of_before, of_after = first.weight.chunk(2, dim=1)       # of a pair's two halves: once a query, not once a pair
         pairs = F.linear(before, of_before, first.bias)[:, :, None] + F.linear(after, of_after)[:, None]
         return last(second(pairs.relu()).relu()).squeeze(-1)
@@ -37,5 +40,5 @@ def _three_layers(inputs: int, hidden: int, outputs: int) -> nn.ModuleList:
 
 
 def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    first, second, last = layers
+    first, second, last = cast(Sequence[nn.Linear], layers)
     return last(second(first(x).relu()).relu())
