@@ -54,6 +54,10 @@ class DetectorLayer(nn.Module):
         self.linear1 = nn.Linear(channels, hidden)
         self.linear2 = nn.Linear(hidden, channels)
         self.dropout = nn.Dropout(dropout)
+        for weight in self.parameters():
+            if weight.dim() > 1:
+                nn.init.xavier_uniform_(weight)
+        self.cross_attn.init_weights()
 
     def forward(
         self, tokens: Tensor, position: Tensor, memory: Tensor, shape: tuple[int, int], reference: Tensor
@@ -132,25 +136,16 @@ class ElementDetector(nn.Module):
             DetectorLayer(channels, heads=heads, hidden=hidden, points=points, dropout=dropout) for _ in range(layers)
         )
         self.class_head = nn.Linear(num_keypoints * channels, num_classes)
+        offset = nn.Linear(channels, 2)
         self.keypoint_head = nn.Sequential(
             nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(),
             nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(),
-            nn.Linear(channels, 2),
+            offset,
         )
-        self.init_weights()
-
-    def init_weights(self) -> None:
-        """Xavier layers, a score of 0.01 for every class, keypoints that begin at their reference points."""
-        for layer in self.layers:
-            for weight in layer.parameters():
-                if weight.dim() > 1:
-                    nn.init.xavier_uniform_(weight)
-            layer.cross_attn.init_weights()
         nn.init.xavier_uniform_(self.reference.weight)
-        nn.init.zeros_(self.reference.bias)
+        for zero in (self.reference.bias, offset.weight, offset.bias):       # keypoints begin at their reference points
+            nn.init.zeros_(zero)
         nn.init.constant_(self.class_head.bias, CLASS_BIAS)
-        nn.init.zeros_(self.keypoint_head[-1].weight)
-        nn.init.zeros_(self.keypoint_head[-1].bias)
 
     def forward(self, bev: Tensor) -> Detections:
         """(B, C, H, W) map -> what every layer found."""

@@ -7,6 +7,7 @@ is copied for a line. "ReZero is All You Need" (Bachlechner et al., UAI 2021) ha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -135,9 +136,13 @@ class GeneratorDecoder(nn.Module):
             GeneratorLayer(channels, heads=heads, hidden=hidden, dropout=dropout) for _ in range(layers)
         )
 
+    def stack(self) -> list[GeneratorLayer]:
+        """The layers, first to last."""
+        return cast(list[GeneratorLayer], list(self.layers))
+
     def project(self, memory: Tensor) -> list[KeyValue]:
         """(B, S, C) -> keys and values of every layer, (B, heads, S, D) each."""
-        pairs = (layer.cross_attn.key_value(memory) for layer in self.layers)
+        pairs = (layer.cross_attn.key_value(memory) for layer in self.stack())
         return [(key.contiguous(), value.contiguous()) for key, value in pairs]        # read often: rows side by side
 
     def forward(
@@ -162,7 +167,7 @@ class GeneratorDecoder(nn.Module):
         """
         if not len(tokens):
             return tokens
-        for number, (layer, key_value) in enumerate(zip(self.layers, memory, strict=True)):
+        for number, (layer, key_value) in enumerate(zip(self.stack(), memory, strict=True)):
             tokens = layer.attend_to_line(tokens, mask, cache, number)
             tokens = layer.feed_forward(layer.attend_to_map(tokens, key_value, slots))
         if cache is not None:

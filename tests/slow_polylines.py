@@ -15,7 +15,7 @@ class ProjectedAnew(Sequence[KeyValue]):
     """A map of its own for every line, whose keys and values are made whenever a layer asks for them."""
 
     def __init__(self, generator: PolylineGenerator, memory: Tensor) -> None:
-        self.layers, self.memory = generator.decoder.layers, memory                       # (L, S, C)
+        self.layers, self.memory = generator.decoder.stack(), memory                       # (L, S, C)
 
     def __len__(self) -> int:
         return len(self.layers)
