@@ -11,6 +11,7 @@ from perception.structures import Frame
 
 ARGUMENTS = {
     "Compose": {"transforms": [{"type": "GlobalRotation"}, {"type": "PointShuffle"}]},
+    "CropImages": {"rows": (0, 36)},                                       # keeps pixels where they are
     "CropVectorMap": {"region": (-15, -10, 25, 10)},
     "RangeFilter": {"point_range": (0, -20, -2, 25, 20, 4)},
     "FilterClasses": {"classes": ("pedestrian", "car")},
