@@ -96,6 +96,12 @@ class MapElements:
         scores = None if self.scores is None else self.scores[keep]
         return MapElements(self.vertices[np.repeat(keep, self.counts)], self.counts[keep], self.labels[keep], scores)
 
+    def between(self, begin: int, end: int) -> MapElements:
+        """Those from one number to before another, without a copy."""
+        first, last = self.counts[:begin].sum(), self.counts[:end].sum()
+        scores = None if self.scores is None else self.scores[begin:end]
+        return MapElements(self.vertices[first:last], self.counts[begin:end], self.labels[begin:end], scores)
+
     def lines(self) -> list[np.ndarray]:
         """P arrays (V_i, 2 or 3)."""
         return np.split(self.vertices, np.cumsum(self.counts)[:-1]) if len(self) else []

@@ -25,6 +25,7 @@ from .matching import Nearest, area_under_curve, pairs_of_groups
 from .point_distances import PointSets
 
 Choice = TypeVar("Choice")
+BLOCK_FRAMES = 64                                          # of which the sampled lines are in memory together
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +102,14 @@ def evaluate_vector_map(
     if skip_frames_without_truth:
         kept = [number for number, elements in enumerate(truth) if len(elements)]
         truth, predictions = [truth[number] for number in kept], [predictions[number] for number in kept]
-    true, true_groups = _gathered("truth", truth, len(classes), dim)
-    found, groups = _gathered("predictions", predictions, len(classes), dim)
+    true, true_frames = _gathered("truth", truth, len(classes), dim)
+    found, frames = _gathered("predictions", predictions, len(classes), dim)
     _refuse_single_vertices("truth", true)
     if rules.drops_points:
-        groups, found = groups[found.counts > 1], found[found.counts > 1]
+        frames, found = frames[found.counts > 1], found[found.counts > 1]
     else:
         _refuse_single_vertices("predictions", found)
-    nearest = _nearest(found, true, pairs_of_groups(groups, true_groups), rules, how, limits)
+    nearest = _nearest(found, frames, true, true_frames, rules, how, max(limits))
     ap = np.zeros((len(classes), len(limits)))
     num_truth = np.bincount(true.labels, minlength=len(classes))
     for column, limit in enumerate(limits):
@@ -136,21 +137,46 @@ def evaluate_by_token(
 
 
 def _nearest(
-    found: MapElements, true: MapElements, pairs: np.ndarray, rules: Convention, how: Measure, limits: Sequence[float]
+    found: MapElements, frames: np.ndarray, true: MapElements, true_frames: np.ndarray,
+    rules: Convention, how: Measure, limit: float,
 ) -> Nearest:
-    """The nearest true element of every prediction, among those of its frame and class within the largest threshold."""
+    """The nearest true element of every prediction, among those of its frame and class within the limit.
+
+    Sampled lines are held of `BLOCK_FRAMES` frames at a time.
+    """
+    pairs, costs = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
+    for start in range(0, int(frames[-1]) + 1 if len(frames) else 0, BLOCK_FRAMES):
+        begin, end = np.searchsorted(frames, [start, start + BLOCK_FRAMES])
+        true_begin, true_end = np.searchsorted(true_frames, [start, start + BLOCK_FRAMES])
+        some, some_true = found.between(begin, end), true.between(true_begin, true_end)
+        num_labels = max(some.labels.max(initial=0), some_true.labels.max(initial=0)) + 1
+        block = pairs_of_groups(
+            frames[begin:end] * num_labels + some.labels,
+            true_frames[true_begin:true_end] * num_labels + some_true.labels,
+        )
+        cost = _costs(some, some_true, block, rules, how, limit)
+        reached = cost < np.inf
+        pairs.append(block[reached] + [begin, true_begin])
+        costs.append(cost[reached])
+    assert found.scores is not None                        # seen by `_gathered`
+    return Nearest.of_pairs(np.concatenate(pairs), np.concatenate(costs), found.scores)
+
+
+def _costs(
+    found: MapElements, true: MapElements, pairs: np.ndarray, rules: Convention, how: Measure, limit: float
+) -> np.ndarray:
+    """(K,) cost of each pair; inf beyond the limit and where the dilated lines do not meet."""
     sampled, sampled_truth = rules.sampled(found), PointSets.full(true.resampled(rules.num_points))
-    costs = how.cost(sampled, sampled_truth, pairs, max(limits))
+    costs = how.cost(sampled, sampled_truth, pairs, limit)
     if how.is_distance and rules.prefilter_m is not None:
         rows = np.flatnonzero(costs < np.inf)
         meets = dilations_meet(sampled, sampled_truth, pairs[rows], rules.prefilter_m)
         costs[rows[~meets]] = np.inf
-    assert found.scores is not None                        # seen by `_gathered`
-    return Nearest.of_pairs(pairs, costs, found.scores)
+    return costs
 
 
 def _gathered(name: str, frames: Sequence[MapElements], num_classes: int, dim: int) -> tuple[MapElements, np.ndarray]:
-    """The elements of all frames, and the (P,) int64 group of each: its frame and class."""
+    """The elements of all frames, and the (P,) int64 number of the frame of each."""
     needs_scores = name == "predictions"
     parts = [MapElements.from_lines([], [], [] if needs_scores else None, dim)]
     for number, elements in enumerate(frames):
@@ -164,9 +190,7 @@ def _gathered(name: str, frames: Sequence[MapElements], num_classes: int, dim: i
         if len(elements):
             scores = elements.scores if needs_scores else None
             parts.append(replace(elements, vertices=elements.vertices[:, :dim], scores=scores))
-    together = MapElements.cat(parts)
-    frame = np.repeat(np.arange(len(frames)), [len(elements) for elements in frames])
-    return together, frame * num_classes + together.labels
+    return MapElements.cat(parts), np.repeat(np.arange(len(frames)), [len(elements) for elements in frames])
 
 
 def _refuse_single_vertices(name: str, elements: MapElements) -> None:
