@@ -30,7 +30,7 @@ def lane_record(lanes: LaneGraph) -> dict[str, Any]:
     """The fields of a lane graph; ``connections`` are rows (from, to, how sure), those of no sureness left out."""
     pairs = lanes.connections.nonzero()                                                   # (E, 2)
     sure = rounded(lanes.connections[pairs[:, 0], pairs[:, 1]], SURENESS_DIGITS)          # E numbers
-    record = {
+    record: dict[str, Any] = {
         "centers": rounded(lanes.centers), "lefts": rounded(lanes.lefts), "rights": rounded(lanes.rights),
         "left_types": lanes.left_types.tolist(), "right_types": lanes.right_types.tolist(),
         "connections": [[*pair, value] for pair, value in zip(pairs.tolist(), sure, strict=True)],

@@ -50,7 +50,7 @@ def draw_strokes(
     for stroke in strokes:
         for line in projected_segments(stroke.segments, calibration):
             if np.isfinite(line).all() and np.abs(line).max() < limit:
-                draw.line([tuple(line[:2]), tuple(line[2:])], fill=stroke.color, width=1 if stroke.thin else width)
+                draw.line([tuple(line[:2]), tuple(line[2:])], fill=stroke.color, width=width * stroke.boldness)
 
 
 def draw_points(

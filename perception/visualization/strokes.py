@@ -24,12 +24,12 @@ class Stroke:
     Args:
         segments: (S, 2, 3) float64 ends of its straight pieces, ego frame [m].
         color: of all of them.
-        thin: whether it is a true line, which is drawn thin over the predicted one.
+        boldness: its width in widths of a box's edges; a predicted line is bold under the true one.
     """
 
     segments: np.ndarray
     color: Color
-    thin: bool = False
+    boldness: int = 1
 
 
 def strokes_of(frame: Frame, predictions: FramePredictions | None, min_score: float) -> list[Stroke]:
@@ -40,8 +40,9 @@ def strokes_of(frame: Frame, predictions: FramePredictions | None, min_score: fl
     """
     strokes: list[Stroke] = []
     if isinstance(predictions, MapPredictions):
-        strokes += [_line_stroke(line, class_color(line[0])) for line in predicted_lines(predictions, min_score)]
-    strokes += [_line_stroke(line, truth_color(line[0]), thin=True) for line in true_lines(frame)]
+        found = predicted_lines(predictions, min_score)
+        strokes += [_line_stroke(line, class_color(line[0]), boldness=2) for line in found]
+    strokes += [_line_stroke(line, truth_color(line[0])) for line in true_lines(frame)]
     if frame.annotations is not None:
         known = frame.annotations[frame.annotations.labels >= 0]
         strokes += _box_strokes(known.boxes, [TRUTH_COLOR] * len(known))
@@ -56,17 +57,17 @@ def _box_strokes(boxes: Boxes3D, colors: list[Color]) -> list[Stroke]:
     return [Stroke(box[np.array(EDGES)], color) for box, color in zip(corners, colors, strict=True)]
 
 
-def _line_stroke(named: NamedLine, color: Color, *, thin: bool = False) -> Stroke:
+def _line_stroke(named: NamedLine, color: Color, *, boldness: int = 1) -> Stroke:
     line = named[1].double().cpu()
     if line.shape[1] == 2:
         line = torch.cat([line, torch.zeros_like(line[:, :1])], dim=1)
     vertices = line.numpy()                                                               # (V, 3)
     sizes = np.linalg.norm(np.diff(vertices, axis=0), axis=1)                             # (V - 1,)
     if not np.isfinite(sizes).all():
-        return Stroke(np.zeros((0, 2, 3)), color, thin)
+        return Stroke(np.zeros((0, 2, 3)), color, boldness)
     parts = np.maximum(np.ceil(sizes / PIECE), 1).astype(np.int64)
     shares = np.concatenate([np.arange(count) / count for count in parts] or [np.zeros(0)])
     rows = np.repeat(np.arange(len(parts)), parts)
     starts = vertices[rows] + shares[:, None] * (vertices[rows + 1] - vertices[rows])     # (S, 3)
     ends = np.concatenate([starts[1:], vertices[-1:]])[: len(starts)]
-    return Stroke(np.stack([starts, ends], axis=1), color, thin)
+    return Stroke(np.stack([starts, ends], axis=1), color, boldness)

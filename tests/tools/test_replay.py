@@ -13,6 +13,9 @@ import pytest
 import torch
 
 from perception.errors import DataError
+from perception.replay.source import open_source
+from perception.structures import Frame, MapPredictions, Polylines
+from perception.structures.prediction_lines import read_prediction_lines
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/replay.py"
 CONFIG = TOOL.parents[1] / "configs/flatformer/flatformer_synthetic.py"
@@ -57,6 +60,39 @@ def test_a_real_recording_is_replayed_to_lines_latencies_and_pictures(
     assert (latency["frames"], latency["dropped"]) == (3, 0)
     assert set(latency["latency_ms"]) == {"load", "preprocess", "network", "decode", "total"}
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"0000_bev.png", "0000_cameras.png"}
+
+
+class LaneFollower:
+    """A map model without weights: a divider on either side of the ego."""
+
+    def preprocess(self, frame: Frame) -> Frame:
+        return frame
+
+    def network(self, frame: Frame) -> torch.Tensor:
+        return torch.tensor([[[-30.0, y], [30.0, y]] for y in (-2.0, 2.0)])
+
+    def decode(self, lines: torch.Tensor, frame: Frame) -> MapPredictions:
+        return MapPredictions(
+            frame.token, frame.timestamp_ns, Polylines.from_lines(list(lines)), torch.tensor([0.9, 0.8]),
+            torch.tensor([1, 1]), global_from_ego=frame.global_from_ego,
+        )
+
+
+@pytest.mark.parametrize(
+    ("recording", "has_poses"),
+    [("kitti/raw_2011_09_26_sequence", True), ("kitti/object_root/training/velodyne", False)],
+)
+def test_a_map_model_gives_lines_and_with_poses_the_map_of_the_drive(
+    tool: ModuleType, shared_data: Path, tmp_path: Path, recording: str, has_poses: bool,
+    capsys: pytest.CaptureFixture[str],
+):
+    words = ["config.py", "weights.pth", f"{shared_data}/{recording}", "--rate", "0", "--out", str(tmp_path)]
+    args = tool.parse_args(words)
+    assert tool.replay(args, open_source(args.source), LaneFollower(), None) == 0
+    found = read_prediction_lines(tmp_path / "predictions.jsonl")
+    assert {len(predictions) for predictions in found.values()} == {2}
+    assert (tmp_path / "map.geojson").is_file() == (tmp_path / "map.png").is_file() == has_poses
+    assert ("wrote the map of the drive" in capsys.readouterr().out) == has_poses
 
 
 def test_the_number_of_frames_is_limited_and_the_figures_go_to_a_file_of_choice(

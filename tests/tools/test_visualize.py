@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from perception.errors import DataError, PerceptionError
-from perception.structures import Boxes3D, Predictions
+from perception.structures import Boxes3D, MapPredictions, Polylines, Predictions
 from perception.structures.prediction_lines import prediction_line
 from perception.visualization.palette import TRUTH_COLOR, class_color
 from perception.visualization.video import write_video
@@ -56,6 +57,30 @@ def test_predictions_of_a_replay_are_drawn_on_their_frame_alone(tool: ModuleType
     assert tool.main(words) == 0
     drawn = [shows(tmp_path / f"000{number}_bev.png", class_color("traffic_cone")) for number in range(3)]
     assert drawn == [False, True, False]
+
+
+def test_predicted_maps_are_drawn_and_fused_to_one_map_of_the_drive(
+    tool: ModuleType, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    from perception.replay.source import open_source
+
+    drive = shared_data / "kitti/raw_2011_09_26_sequence"
+    line = Polylines.from_lines([torch.tensor([[-30.0, 2.0], [30.0, 2.0]])])
+    seen = [
+        MapPredictions(frame.token, 1, line, torch.tensor([0.9]), torch.tensor([0]), ("divider",))
+        for frame in open_source(drive)
+    ]
+    lines = tmp_path / "maps.jsonl"
+    lines.write_text("".join(prediction_line(found) + "\n" for found in seen))
+    words = [str(drive), "--predictions", str(lines), "--views", "bev", "--frames", "0", "--out", str(tmp_path)]
+    assert tool.main([*words, "--map-out", str(tmp_path / "whole")]) == 0
+    assert shows(tmp_path / "0003_bev.png", class_color("divider"))
+    assert "wrote a map of" in capsys.readouterr().out
+    features = json.loads((tmp_path / "whole/map.geojson").read_text())["features"]
+    assert features[0]["properties"]["class"] == "divider"
+    ends = features[0]["geometry"]["coordinates"][:: len(features[0]["geometry"]["coordinates"]) - 1]
+    assert abs(ends[1][0] - ends[0][0]) > 60.0             # metres: a frame saw 60 m, and the drive went on
+    assert (tmp_path / "whole/map.png").is_file()
 
 
 def test_a_video_lasts_as_long_as_the_recording(tool: ModuleType, shared_data: Path, tmp_path: Path):
