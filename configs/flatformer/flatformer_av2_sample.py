@@ -63,6 +63,7 @@ dataset = dict(
     logs=("7fab2350-7eaf-3b7e-a39d-6937a4c1bede",),
     num_sweeps=0,
     transforms=[
+        dict(type="AggregateSweeps", num_sweeps=0),        # a replay offers earlier ones
         dict(type="RangeFilter", point_range=point_range),
         dict(type="FilterClasses", classes=classes, min_points=1),
     ],

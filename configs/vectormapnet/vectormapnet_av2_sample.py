@@ -50,7 +50,10 @@ dataset = dict(
     logs=("7fab2350-7eaf-3b7e-a39d-6937a4c1bede",),
     num_sweeps=0,
     map=dict(region=region),
-    transforms=[dict(type="RangeFilter", point_range=point_range)],
+    transforms=[
+        dict(type="AggregateSweeps", num_sweeps=0),        # a replay offers earlier ones
+        dict(type="RangeFilter", point_range=point_range),
+    ],
 )
 train_dataloader = dict(
     batch_size=2, num_workers=0, sampler=dict(type="EpochSampler", class_balanced=False), dataset=dataset
