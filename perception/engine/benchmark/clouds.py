@@ -65,7 +65,7 @@ def street_frame(points: int, channels: Sequence[str], classes: Sequence[str], b
     return Frame(token="street", timestamp_ns=0, points=cloud, annotations=annotations)
 
 
-def street_cameras(names: Sequence[str], width: int = 1600, height: int = 900, seed: int = 0) -> dict[str, Camera]:
+def street_cameras(names: Sequence[str], width: int = 400, height: int = 224, seed: int = 0) -> dict[str, Camera]:
     """Cameras 1.5 m above the ego origin that look around in equal steps, the first one ahead, with random pictures."""
     draw = torch.Generator().manual_seed(seed)
     ego_from_camera = torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]], dtype=torch.float64)

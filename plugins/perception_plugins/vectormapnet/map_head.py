@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from perception.errors import ConfigError
 from perception.models.losses.normalizers import sum_over_ranks, world_size
+from perception.models.stage import Stage
 from perception.registry import MODELS
 from perception.structures import Frame, MapPredictions, Polylines
 from perception.structures.vector_map import MAP_CLASSES
@@ -183,7 +184,17 @@ class VectorMapHead(nn.Module):
 
     def forward(self, bev: Tensor, inputs: Mapping[str, Any] | None = None) -> WrittenMap:
         """(B, C, H, W) map -> its elements; ``inputs`` is not read."""
-        scores, condition = self.select(self.detector(bev))
+        return self.write(bev, *self.select(self.detector(bev)))
+
+    def stages(self, inputs: Mapping[str, Any]) -> list[Stage]:
+        """The two steps of `forward`, to be timed one by one."""
+        return [
+            Stage("element detector", lambda bev: (bev, *self.select(self.detector(bev))), (self.detector,)),
+            Stage("polyline generator", lambda found: self.write(*found), (self.generator,)),
+        ]
+
+    def write(self, bev: Tensor, scores: Tensor, condition: Condition) -> WrittenMap:
+        """The polylines of selected elements, L in all."""
         noise = None if self.nucleus == 0 else self.draws(condition.images)
         tokens = self.generator.generate(
             self.generator.read(bev), condition, max_vertices=self.max_vertices, mass=self.nucleus, noise=noise
