@@ -153,7 +153,7 @@ def lane_masks(lefts: Tensor, rights: Tensor, size: tuple[int, int], region: Seq
     cells = ((outlines - middle) * scale + np.array([W // 2, H // 2])).astype(np.int32)
     canvas = np.zeros((len(cells), H, W), dtype=np.uint8)
     for plane, polygon in zip(canvas, cells, strict=True):
-        cv2.fillPoly(plane, [polygon], 1)
+        cv2.fillPoly(plane, [polygon], (1,))
     return torch.from_numpy(canvas).to(lefts.device).float()
 
 

@@ -26,7 +26,7 @@ class RelationshipHead(nn.Module):
     def forward(self, query: Tensor) -> Tensor:
         """(B, Q, C) -> (B, Q, Q) logits; [b, i, j] of lane j following lane i."""
         before, after = _run(self.before, query), _run(self.after, query)                # (B, Q, E)
-        first, second, last = self.classifier
+        first, second, last = _linear(self.classifier)
         of_before, of_after = first.weight.chunk(2, dim=1)       # of a pair's two halves: once a query, not once a pair
         pairs = F.linear(before, of_before, first.bias)[:, :, None] + F.linear(after, of_after)[:, None]
         return last(second(pairs.relu()).relu()).squeeze(-1)
@@ -36,6 +36,10 @@ def _three_layers(inputs: int, hidden: int, outputs: int) -> nn.ModuleList:
     return nn.ModuleList([nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)])
 
 
+def _linear(layers: nn.ModuleList) -> list[nn.Linear]:
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
 def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    first, second, last = layers
+    first, second, last = _linear(layers)
     return last(second(first(x).relu()).relu())
