@@ -125,7 +125,7 @@ class LaneDecoderLayer(nn.Module):
         self.ffn = feed_forward(channels, feedforward, dropout)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
-        self.center = point_branch(channels, 3 * line_points)
+        self.center = point_branch(channels, 3 * line_points, is_zero=True)      # references begin where they are put
         self.offset = point_branch(channels, 3 * line_points)
         last = cast(nn.Linear, self.center[-1])
         nn.init.zeros_(last.weight)                        # the first references stay where they are put
@@ -144,11 +144,13 @@ class LaneDecoderLayer(nn.Module):
         return LaneLayerOutput(x, (regression + inverse_sigmoid(queries.reference)).sigmoid(), regression, offset)
 
 
-def point_branch(channels: int, outputs: int) -> nn.Sequential:
-    """Three linear layers with ReLUs between."""
-    return nn.Sequential(
-        nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, outputs)
-    )
+def point_branch(channels: int, outputs: int, *, is_zero: bool = False) -> nn.Sequential:
+    """Three linear layers with ReLUs between; ``is_zero`` makes it give zeros at first."""
+    last = nn.Linear(channels, outputs)
+    if is_zero:
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(), last)
 
 
 class LaneDecoder(nn.Module):

@@ -38,17 +38,29 @@ class LaneBranches(nn.Module):
 
     def __init__(self, channels: int, *, with_masks: bool) -> None:
         super().__init__()
-        self.label = _class_branch(channels, len(LANE_CLASSES))
+        self.label = _class_branch(channels, len(LANE_CLASSES), bias=-math.log(1 / PRIOR_SCORE - 1))
         self.left_type = _class_branch(channels, len(LINE_TYPES))
         self.right_type = _class_branch(channels, len(LINE_TYPES))
         self.mask = point_branch(channels, channels) if with_masks else None
         nn.init.constant_(cast(nn.Linear, self.label[-1]).bias, -math.log(1 / PRIOR_SCORE - 1))
 
 
-def _class_branch(channels: int, classes: int) -> nn.Sequential:
+    def forward(self, query: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, Q, C) -> logits of the class, of the left and of the right boundary's type."""
+        return self.label(query), self.left_type(query), self.right_type(query)
+
+    def masks(self, query: Tensor, bev: Tensor) -> Tensor | None:
+        """(B, Q, C) queries and (B, C, H, W) map -> (B, Q, H, W) logits; None without masks."""
+        return None if self.mask is None else torch.einsum("bqc,bchw->bqhw", self.mask(query), bev)
+
+
+def _class_branch(channels: int, classes: int, bias: float | None = None) -> nn.Sequential:
+    last = nn.Linear(channels, classes)
+    if bias is not None:
+        nn.init.constant_(last.bias, bias)
     return nn.Sequential(
         nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(),
-        nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(), nn.Linear(channels, classes),
+        nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(), last,
     )
 
 
@@ -115,10 +127,8 @@ class LaneSegmentHead(nn.Module):
         if bev is not None and branches.mask is not None:
             masks = torch.einsum("bqc,bchw->bqhw", branches.mask(query), bev)
         centers, lefts, rights = self.decoder.lines(output.reference, output.offset)
-        return LaneMaps(
-            query, centers, lefts, rights, branches.label(query), branches.left_type(query), branches.right_type(query),
-            masks,
-        )
+        logits, left_types, right_types = branches(output.query)
+        return LaneMaps(output.query, centers, lefts, rights, logits, left_types, right_types, masks)
 
     def loss(self, bev: Tensor, frames: Sequence[Frame], inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         """Losses by name, summed over the layers, against the lane graphs of the frames.

@@ -39,6 +39,10 @@ def _three_layers(inputs: int, hidden: int, outputs: int) -> nn.ModuleList:
     return nn.ModuleList([nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)])
 
 
+def _linear(layers: nn.ModuleList) -> list[nn.Linear]:
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
+
+
 def _run(layers: nn.ModuleList, x: Tensor) -> Tensor:
     first, second, last = cast(Sequence[nn.Linear], layers)
     return last(second(first(x).relu()).relu())
