@@ -1,6 +1,8 @@
 """A small VectorMapNet for the synthetic city's LiDAR, made for two CPU cores."""
 
-_base_ = ["../_base_/datasets/synthetic_map.py", "../_base_/default_runtime.py"]
+_base_ = [
+    "../_base_/datasets/synthetic_map.py", "../_base_/schedules/onecycle_small.py", "../_base_/default_runtime.py",
+]
 
 plugins = ["vectormapnet"]
 max_iters = 1800
@@ -33,10 +35,4 @@ model = dict(
 )
 
 train_cfg = dict(type="IterationLoop", max_iters=max_iters, val_interval=max_iters)
-optim_wrapper = dict(
-    type="AutocastOptimWrapper", dtype="auto", constructor="DecayGroupsConstructor",
-    optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.01),
-    clip_grad=dict(max_norm=35, norm_type=2),
-)
-param_scheduler = [dict(type="OneCycleLR", eta_max=1e-3, pct_start=0.1, div_factor=10, by_epoch=False)]
 custom_hooks = [dict(type="FreezeNormHook", begin=max_iters // 2)]
