@@ -1,7 +1,8 @@
 """A small VectorMapNet for the synthetic city's cameras, made for two CPU cores."""
 
 _base_ = [
-    "../_base_/datasets/synthetic_map_cameras.py", "../_base_/schedules/onecycle_small.py", "../_base_/default_runtime.py",
+    "../_base_/datasets/synthetic_map_cameras.py", "../_base_/schedules/onecycle_small.py",
+    "../_base_/default_runtime.py",
 ]
 
 plugins = ["vectormapnet"]
