@@ -9,6 +9,7 @@ import pytest
 import torch
 from map_frames import REGION, lidar_encoder, map_frame
 
+from perception.errors import ConfigError
 from perception.models.heads.point_set_map_head import PointSetMapHead
 from perception.models.heads.point_set_targets import PointSetCriterion
 from perception.models.map_generator import MapGenerator
@@ -77,8 +78,14 @@ def test_losses_are_finite_and_reach_every_parameter(lines: int) -> None:
 
 
 def test_a_frame_without_a_map_is_refused() -> None:
-    with pytest.raises(ValueError, match="frame frame-0 has no vector map"):
+    with pytest.raises(ConfigError, match="frame frame-0 has no vector map"):
         tiny_head().loss(torch.randn(1, 8, 6, 12), [replace(map_frame(), vector_map=None)])
+
+
+def test_a_map_of_other_classes_is_refused() -> None:
+    head = tiny_head(classes=("divider", "ped_crossing", "boundary"))
+    with pytest.raises(ConfigError, match="the head names the map classes divider, ped_crossing, boundary; the data"):
+        head.loss(torch.randn(1, 8, 6, 12), [map_frame()])
 
 
 def test_predictions_lie_in_the_region_best_first() -> None:

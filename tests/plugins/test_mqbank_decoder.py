@@ -5,10 +5,11 @@ import torch
 from lane_frames import RANGE, sd_map
 from torch import Tensor
 
+from perception.models.inverse_sigmoid import inverse_sigmoid
 from perception_plugins.mqbank import LaneSegDecoder, MQBankDecoder
 from perception_plugins.mqbank.bank import QueryBank
 from perception_plugins.mqbank.lane_decoder import LaneAttention, LaneDecoder, boundary_points
-from perception_plugins.mqbank.point_range import PointRange, inverse_sigmoid
+from perception_plugins.mqbank.point_range import PointRange
 
 close = torch.testing.assert_close
 ROADS = [[[-15, 0], [15, 0]], [[0, -9], [1, 9]], [[-15, 6], [15, 6]]]

@@ -4,7 +4,8 @@ The city is that of synthetic_map.py. Its SD map has the errors of real ones: ro
 2 m, one line in five is missing, and no lane is counted.
 """
 
-data_root = "data/synthetic_map"
+_base_ = "synthetic_map.py"
+
 region = (-50.0, -25.0, 50.0, 25.0)                # x0, y0, x1, y1 [m], ego frame
 num_sweeps = 2                                     # earlier ones, so three in all
 sd_map = dict(region=region, errors=dict())
@@ -13,13 +14,8 @@ aggregate = dict(type="AggregateSweeps", num_sweeps=num_sweeps)
 keep_region = dict(type="RangeFilter", point_range=(-51.2, -25.6, -3.0, 51.2, 25.6, 3.0))
 
 train_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="EpochSampler", class_balanced=False),
     dataset=dict(
-        type="NuScenesDataset", root=data_root, version="v1.0-trainval", split="train", num_sweeps=num_sweeps,
-        lane_graph=dict(region=region), sd_map=sd_map,
+        num_sweeps=num_sweeps, map=None, lane_graph=dict(region=region), sd_map=sd_map,
         transforms=[
             aggregate,
             dict(type="DropSDMap", prob=0.1),
@@ -31,15 +27,11 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
-        type="NuScenesDataset", root=data_root, version="v1.0-trainval", split="val", num_sweeps=num_sweeps,
-        lane_graph=dict(region=region), sd_map=sd_map, transforms=[aggregate, keep_region],
+        num_sweeps=num_sweeps, map=None, lane_graph=dict(region=region), sd_map=sd_map,
+        transforms=[aggregate, keep_region],
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type="OpenLaneV2Metric", crossings="edges")
+val_evaluator = dict(_delete_=True, type="OpenLaneV2Metric", crossings="edges")
 test_evaluator = val_evaluator

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from ..attention.deformable import DeformableAttention
+from ..attention.feed_forward import feed_forward
 
 
 class MapQueryLayer(nn.Module):
@@ -27,9 +27,7 @@ class MapQueryLayer(nn.Module):
         self.across_elements = nn.MultiheadAttention(channels, heads, dropout, batch_first=True)
         self.across_points = nn.MultiheadAttention(channels, heads, dropout, batch_first=True)
         self.to_map = DeformableAttention(channels, heads=heads, points=points)
-        self.ffn = nn.Sequential(
-            nn.Linear(channels, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, channels)
-        )
+        self.ffn = feed_forward(channels, hidden, dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(4))
         self.dropout = nn.Dropout(dropout)
 
@@ -53,7 +51,7 @@ class MapQueryLayer(nn.Module):
         places = reference.view(B, Q * P, 1, 1, 1, 2)
         seen = self.to_map((tokens + position).flatten(1, 2), self.to_map.project(memory), [shape], places)
         tokens = self.norms[2](tokens + self.dropout(seen.view(B, Q, P, C)))
-        return self.norms[3](tokens + self.dropout(self.ffn(tokens)))
+        return self.norms[3](tokens + self.ffn(tokens))
 
     @staticmethod
     def _attend(attention: nn.MultiheadAttention, query: Tensor, value: Tensor) -> Tensor:
@@ -61,8 +59,3 @@ class MapQueryLayer(nn.Module):
         flat = query.flatten(0, 1)
         mixed, _ = attention(flat, flat, value.flatten(0, 1), need_weights=False)
         return mixed.view(query.shape)
-
-
-def inverse_sigmoid(share: Tensor, eps: float = 1e-5) -> Tensor:
-    """Logit of values in [0, 1], clamped to [eps, 1 - eps]."""
-    return torch.logit(share.clamp(0.0, 1.0), eps=eps)

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from perception.registry import MODELS
-from perception.structures import Frame, MapPredictions, Polylines, VectorMap
+from perception.structures import Frame, MapPredictions, Polylines
 from perception.structures.vector_map import MAP_CLASSES
 
+from ..inverse_sigmoid import inverse_sigmoid
 from ..losses.normalizers import sum_over_ranks, world_size
-from .map_query_decoder import MapQueryLayer, inverse_sigmoid
+from .map_query_decoder import MapQueryLayer
 from .point_set_targets import PointSetCriterion
+from .true_map import true_map
 
 Layers = list[tuple[Tensor, Tensor]]                         # logits (B, Q, K) and points (B, Q, count, 2) a layer
 
@@ -93,9 +95,9 @@ class PointSetMapHead(nn.Module):
         """Class, point and direction loss of every layer, by name.
 
         Raises:
-            ValueError: a frame has no vector map.
+            ConfigError: a frame has no vector map, or one of other classes.
         """
-        truth = [self.criterion.targets(_vector_map(frame)) for frame in frames]
+        truth = [self.criterion.targets(true_map(frame, self.classes)) for frame in frames]
         count = sum_over_ranks(bev.new_tensor([sum(len(targets.labels) for targets in truth)]))
         normalizer = count.clamp(min=1.0) / world_size()
         losses: dict[str, Tensor] = {}
@@ -138,9 +140,3 @@ def _point_branch(channels: int) -> nn.Sequential:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(), last)
-
-
-def _vector_map(frame: Frame) -> VectorMap:
-    if frame.vector_map is None:
-        raise ValueError(f"frame {frame.token} has no vector map")
-    return frame.vector_map

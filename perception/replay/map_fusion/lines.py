@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...structures.line_geometry import resample
 from .ground_index import GroundIndex
 from .merging import MergeRules, find_match, merge
-from .strand import Strand, resampled
+from .strand import Strand
 
 STRIDE = 8                                                 # vertices from one that is looked at to the next
 MAX_DEPTH = 6                                              # how often what is left of a line is matched again
@@ -41,7 +42,7 @@ class LineFusion:
         if len(line) < 2 or np.ptp(line[:, :2], axis=0).max() < 1e-6:
             return
         stacked = np.concatenate([line, weight[:, None]], axis=1)
-        points = resampled(stacked, self.rules.spacing)                                  # (W, 4)
+        points = resample(stacked, self.rules.spacing)                                  # (W, 4)
         self._place(Strand.observed(points[:, :3], points[:, 3], score, frame))
 
     def leave_behind(self, center: np.ndarray, radius: float) -> None:

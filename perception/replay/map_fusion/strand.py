@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from ...structures.line_geometry import stations
+
 TANGENT_REACH = 2                                          # vertices to each side that a direction is taken over
 
 
@@ -51,7 +53,7 @@ class Strand:
     @property
     def arcs(self) -> np.ndarray:
         """(V,) way from the first vertex to each [m]."""
-        return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(self.points[:, :2], axis=0), axis=1))])
+        return stations(self.points)
 
     @property
     def length(self) -> float:
@@ -149,10 +151,3 @@ def feet_on(points: np.ndarray, line: np.ndarray, near: float = np.inf) -> Feet 
     overhang = np.where(at_end, np.abs(beyond) * np.sqrt(size[best]), 0.0)
     distance = np.sqrt(np.maximum(gap[rows, best] ** 2 - overhang**2, 0.0))
     return Feet(segment, share, distance, overhang)
-
-
-def resampled(line: np.ndarray, spacing: float) -> np.ndarray:
-    """(V, C) -> (W, C), W >= 2, equally spaced in the xy plane (columns 0 and 1), ``spacing`` [m] apart at most."""
-    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1))])
-    stops = np.linspace(0.0, way[-1], max(2, int(np.ceil(way[-1] / spacing)) + 1))
-    return np.stack([np.interp(stops, way, line[:, axis]) for axis in range(line.shape[1])], axis=1)

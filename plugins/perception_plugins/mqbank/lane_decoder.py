@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from perception.models.attention.deformable import DeformableAttention
 from perception.models.attention.feed_forward import feed_forward
+from perception.models.inverse_sigmoid import inverse_sigmoid
 from perception.registry import MODELS
 from perception.structures import SDMap
 
-from .point_range import PointRange, inverse_sigmoid
+from .point_range import PointRange
 
 LINE_POINTS = 10
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.errors import ConfigError
+from perception.models.inverse_sigmoid import inverse_sigmoid
 from perception.registry import MODELS
 from perception.structures import Frame, MapPredictions
 from perception.structures.vector_map import LANE_CLASSES, LINE_TYPES, MAP_CLASSES
@@ -22,7 +23,6 @@ from .lane_decoder import LaneDecoder, LaneLayerOutput, point_branch
 from .lane_loss import LaneMaps, LaneWeights, lane_losses, match, topology_loss
 from .lane_predictions import lane_predictions
 from .lane_targets import CrossingEdges, LaneTargets, lane_targets
-from .point_range import inverse_sigmoid
 from .topology_head import RelationshipHead
 
 PRIOR_SCORE = 0.01                                   # of every class at the beginning

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -45,9 +44,3 @@ class PointRange:
         """(..., 3) in [0, 1] -> (..., 3) metres."""
         low, high = points.new_tensor(self.low), points.new_tensor(self.high)
         return points * (high - low) + low
-
-
-def inverse_sigmoid(unit: Tensor, eps: float = 1e-5) -> Tensor:
-    """Logit of numbers in [0, 1], as that of ``eps`` and 1 - ``eps`` beyond those."""
-    unit = unit.clamp(0.0, 1.0)
-    return torch.log(unit.clamp(min=eps) / (1 - unit).clamp(min=eps))

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from perception.models.attention.deformable import DeformableAttention
 from perception.models.attention.packed import PackedAttention
+from perception.models.inverse_sigmoid import inverse_sigmoid
 
 from .memory import BEVMemory
 
@@ -166,8 +167,3 @@ class ElementDetector(nn.Module):
             tokens = layer(tokens, position, memory, shape, reference)
             found.append(tokens)
         return torch.stack(found).unflatten(2, (self.num_queries, self.num_keypoints)), reference
-
-
-def inverse_sigmoid(share: Tensor, eps: float = 1e-5) -> Tensor:
-    """Logit of a number in [0, 1]; it and its complement count as at least ``eps``."""
-    return share.clamp(min=eps).log() - (1 - share).clamp(min=eps).log()

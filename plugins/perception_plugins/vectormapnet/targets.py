@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from perception.errors import ConfigError
+from perception.models.heads.true_map import true_map
 from perception.structures import Frame, Polylines, VectorMap
 
 from .keypoints import NUM_KEYPOINTS, keypoints_of
@@ -136,14 +136,7 @@ def thinned(line: Tensor, count: int) -> Tensor:
 
 def _elements_within(frame: Frame, canvas: Canvas, classes: tuple[str, ...]) -> VectorMap:
     """The frame's elements that have a vertex within the region, on the CPU."""
-    elements = frame.vector_map
-    if elements is None:
-        raise ConfigError(f"frame {frame.token} has no vector map to learn from; give the data set a `map`")
-    if tuple(elements.classes) != classes:
-        raise ConfigError(
-            f"the head names the map classes {', '.join(classes)}; the data set has {', '.join(elements.classes)}"
-        )
-    elements = elements.to("cpu")
+    elements = true_map(frame, classes).to("cpu")
     xy = elements.lines.vertices[:, :2]
     low, high = xy.new_tensor(canvas.region[:2]), xy.new_tensor(canvas.region[2:])
     inside = ((xy >= low) & (xy <= high)).all(dim=1)
