@@ -1,38 +1,37 @@
-"""A small VectorMapNet for the synthetic city's LiDAR, made for two CPU cores."""
+"""A small VectorMapNet for the synthetic city's LiDAR, made for half an hour of two CPU cores.
+
+    torchrun --nproc-per-node 2 tools/train.py configs/vectormapnet/vectormapnet_lidar_synthetic.py --launcher pytorch
+
+Five things that the published model has not make so short a training possible: queries that begin at proposals of the
+map, codes of a cell that resemble those of its neighbours, an auxiliary head, both stages in one run, and vertices at
+the median of what the generator deems possible.
+"""
 
 _base_ = [
-    "../_base_/datasets/synthetic_map.py", "../_base_/schedules/onecycle_small.py", "../_base_/default_runtime.py",
+    "../_base_/models/small_lidar_map.py", "../_base_/datasets/synthetic_map.py",
+    "../_base_/schedules/onecycle_small.py", "../_base_/default_runtime.py",
 ]
 
 plugins = ["vectormapnet"]
-max_iters = 1800
+max_iters = 3400
 region = (-30.0, -15.0, 30.0, 15.0)
-voxel_size = (0.3, 0.3, 6.0)
 
 model = dict(
-    type="MapGenerator",
-    data_preprocessor=dict(type="MapDataPreprocessor", channels=("x", "y", "z", "intensity", "time")),
-    bev_encoder=dict(
-        type="LidarBEVEncoder",
-        voxel_encoder=dict(
-            type="DynamicVFE", in_channels=5, channels=(32,), voxel_size=voxel_size,
-            point_range=(-30.0, -15.0, -3.0, 30.0, 15.0, 3.0), standardize=True,
-        ),
-        lidar_backbone=dict(type="PillarScatter", grid=(200, 100)),
-        bev_backbone=dict(
-            type="SECOND", in_channels=32, channels=(32, 64, 128), layers=(1, 3, 3), strides=(2, 1, 2), residual=True,
-        ),
-        neck=dict(type="SECONDFPN", in_channels=(32, 64, 128), channels=(64, 64, 64), upsample=(0.5, 0.5, 1)),
-        channels_last=False,                       # without AVX-512 its gradient is a third slower
-    ),
     head=dict(
         type="VectorMapHead", in_channels=192, region=region, normalisation="true", bin_offset=0.5,
         # no dropout: on a CPU drawing it takes a third of a step
-        detector=dict(num_queries=60, channels=128, layers=3, hidden=256, dropout=0.0),
-        generator=dict(channels=128, layers=4, hidden=256, max_positions=64, dropout=0.0),
-        top_k=25, max_vertices=32, nucleus=0.0,
+        detector=dict(
+            num_queries=30, channels=128, layers=3, hidden=256, dropout=0.0, frequencies=5,
+            proposals=dict(channels=96, radius=2),
+        ),
+        generator=dict(
+            channels=128, layers=3, hidden=256, max_positions=64, dropout=0.0, frequencies=5, stride=2, ordered=True,
+        ),
+        top_k=25, max_vertices=16, nucleus=0.0, median=True,
     ),
 )
 
 train_cfg = dict(type="IterationLoop", max_iters=max_iters, val_interval=max_iters)
-custom_hooks = [dict(type="FreezeNormHook", begin=max_iters // 2)]
+custom_hooks = [
+    dict(type="FreezeNormHook", begin=max_iters // 2), dict(type="JointStageHook", begin=max_iters // 2),
+]

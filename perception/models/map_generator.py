@@ -25,6 +25,7 @@ class MapGenerator(BaseModel):
         head: BEV map -> map elements; also gives losses.
         neck: BEV map -> BEV map; None leaves it as it is.
         data_preprocessor: config of a `MapDataPreprocessor`; None takes its defaults.
+        auxiliary_head: (the head's BEV map, frames) -> further losses; only for training.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class MapGenerator(BaseModel):
         neck: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         *,
+        auxiliary_head: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         preprocessor = MODELS.build(data_preprocessor or {"type": "MapDataPreprocessor"})
@@ -41,6 +43,7 @@ class MapGenerator(BaseModel):
         self.bev_encoder = MODELS.build(bev_encoder)
         self.neck = nn.Identity() if neck is None else MODELS.build(neck)
         self.head = MODELS.build(head)
+        self.auxiliary_head = None if auxiliary_head is None else MODELS.build(auxiliary_head)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -91,7 +94,11 @@ class MapGenerator(BaseModel):
         for frame in frames:
             if not self.can_learn_from(frame):
                 raise ConfigError(f"frame {frame.token} has no map to learn from; give the data set a `map`")
-        return self.head.loss(self.bev(inputs), frames, inputs)
+        bev = self.bev(inputs)
+        losses = self.head.loss(bev, frames, inputs)
+        if self.auxiliary_head is not None:
+            losses |= self.auxiliary_head.loss(bev, frames)
+        return losses
 
     @torch.no_grad()
     def decode(self, raw: Any, data_samples: Sequence[Frame]) -> list[MapPredictions]:

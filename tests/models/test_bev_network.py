@@ -5,6 +5,7 @@ import torch
 
 from perception.models.bev_backbones.second import SECOND
 from perception.models.conv_unit import ConvUnit, conv3x3
+from perception.models.necks.bev_network import BEVNetwork
 from perception.models.necks.second_fpn import SECONDFPN
 
 
@@ -61,3 +62,9 @@ def test_a_canvas_that_the_strides_do_not_divide_is_refused():
 def test_lists_that_do_not_fit_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_a_backbone_and_its_neck_serve_as_the_neck_of_another_encoder():
+    backbone = {"type": "SECOND", "in_channels": 4, "channels": (4, 8), "layers": (0, 0), "strides": (2, 2)}
+    neck = {"type": "SECONDFPN", "in_channels": (4, 8), "channels": (3, 3), "upsample": (0.5, 1)}
+    assert BEVNetwork(backbone, neck)(torch.rand(2, 4, 16, 8)).shape == (2, 6, 4, 2)

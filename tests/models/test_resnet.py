@@ -129,6 +129,12 @@ def test_a_basic_block_without_a_change_of_shape_has_a_bare_shortcut():
     assert torch.equal(block(x), x)
 
 
+def test_there_are_no_stages_behind_the_last_that_is_asked_for():
+    model = tiny(out_indices=(0,), frozen_stages=4)
+    assert not hasattr(model, "layer2")
+    assert not [name for name, weight in model.named_parameters() if weight.requires_grad]
+
+
 def test_it_is_registered_as_an_image_backbone():
     net = MODELS.build({"type": "ResNet", "depth": 18})
     assert MODELS.roles["ResNet"] == "image_backbone"

@@ -114,6 +114,16 @@ def test_every_parameter_is_trained():
     assert untouched == []
 
 
+def test_pictures_are_lifted_beside_their_features():
+    torch.manual_seed(0)
+    camera = CameraEncoder(12, **PLANE, **CAMERA, pictures=True).eval()
+    with torch.no_grad():
+        camera.output.weight[:, : (8 + 3) * 2] = 0.0                           # features of two planes, and places
+    inputs = inputs_of(frame())
+    maps = [camera(inputs["images"] + shift, inputs["image_from_ego"]) for shift in (0.0, 1.0)]
+    assert (maps[0] - maps[1]).abs().max() > 0.01
+
+
 def test_folded_norms_change_nothing():
     encoder = small_encoder()
     neck = MODELS.build({"type": "VectorMapNetNeck", "in_channels": 12, "channels": 8, "hidden_channels": 4}).eval()

@@ -12,7 +12,7 @@ from torch import Tensor
 from perception_plugins.vectormapnet.generator import Condition, PolylineGenerator
 from perception_plugins.vectormapnet.generator_layers import LineSlots
 from perception_plugins.vectormapnet.losses import length_chunks
-from perception_plugins.vectormapnet.sampling import nucleus_logits, pick
+from perception_plugins.vectormapnet.sampling import median_token, nucleus_logits, pick
 from perception_plugins.vectormapnet.tokens import Canvas
 
 CANVAS = Canvas(size=(12, 6))
@@ -198,3 +198,18 @@ def test_drawing_without_noise_is_refused():
 def test_long_lines_are_parted_from_short_ones(lengths, parts):
     chunks = length_chunks(torch.tensor(lengths, dtype=torch.int64))
     assert [sorted(chunk.tolist()) for chunk in chunks] == parts
+
+
+def test_the_median_halves_the_probability_of_all_places_unless_a_stop_is_likeliest():
+    places = torch.tensor([[0.2, 0.3, 0.0, 0.25, 0.25], [0.4, 0.3, 0.3, 0.0, 0.0], [0.0, 0.1, 0.1, 0.7, 0.1]]).log()
+    assert median_token(places).tolist() == [3, 0, 3]
+    assert pick(places, 0.0, None, median=True).tolist() == [3, 0, 3]
+    assert pick(places, 0.0, None).tolist() == [1, 0, 3]
+
+
+def test_lines_of_medians_do_not_depend_on_the_others_of_their_batch():
+    generator, condition = random_generator(), random_condition()
+    together = generate(generator, condition, median=True)
+    for row in range(len(condition)):
+        alone = generate(generator, condition[torch.tensor([row])], median=True)
+        assert torch.equal(alone[0], together[row])

@@ -72,6 +72,17 @@ def test_every_parameter_gets_a_finite_gradient_however_many_elements_there_are(
         assert torch.isfinite(weight.grad).all(), name
 
 
+@pytest.mark.parametrize("elements", [(4, 3), (0, 0)], ids=["some", "none"])
+def test_proposals_are_learned_with_everything_else(elements):
+    head = small_head(detector={**SMALL, "num_queries": 8, "proposals": {"channels": 8}})
+    losses = head.loss(bev(), [frame(count, seed) for seed, count in enumerate(elements)], {})
+    assert set(losses) >= {"loss_det_heat", "loss_det_points"}
+    total(losses).backward()
+    for name, weight in head.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
+
+
 def test_without_elements_everything_is_background():
     losses = small_head().loss(bev(), [frame(0), frame(0)], {})
     assert losses["loss_gen_seq"] == losses["loss_det_reg"] == 0

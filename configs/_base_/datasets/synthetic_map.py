@@ -7,21 +7,23 @@ First make it and list its frames (without --cameras none for models that look a
 
 data_root = "data/synthetic_map"
 region = (-30.0, -15.0, 30.0, 15.0)                # x0, y0, x1, y1 [m], ego frame
-num_sweeps = 4                                     # earlier ones, so five in all
+num_sweeps = 2                                     # earlier ones, so three in all
 
+around = (-40.0, -25.0, 40.0, 25.0)                # more than is learnt from, so that the scene can be turned
 aggregate = dict(type="AggregateSweeps", num_sweeps=num_sweeps)
 keep_region = dict(type="RangeFilter", point_range=(-31.0, -16.0, -3.0, 31.0, 16.0, 3.0))
 
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=2,                                  # of each of two processes
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="EpochSampler", class_balanced=False),
     dataset=dict(
         type="NuScenesDataset", root=data_root, version="v1.0-trainval", split="train", num_sweeps=num_sweeps,
-        map=dict(region=(-40.0, -25.0, 40.0, 25.0)),       # more than is learnt from, so that the scene can be turned
+        map=dict(region=around),
         transforms=[
             aggregate,
+            dict(type="RangeFilter", point_range=(*around[:2], -3.0, *around[2:], 3.0)),
             dict(type="RandomFlip"),
             dict(type="GlobalRotation", max_angle=0.15),
             dict(type="GlobalTranslation", std=(1.0, 1.0, 0.0)),

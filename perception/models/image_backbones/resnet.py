@@ -119,7 +119,7 @@ class ResNet(nn.Module):
         depth: 18, 34, 50 or 101.
         style: where a stage's stride sits in a bottleneck: "pytorch", its 3x3 convolution; "caffe", its first 1x1.
         deformable_stages: stages (0 to 3) whose 3x3 convolutions are modulated deformable ones; bottlenecks only.
-        out_indices: stages (0 to 3) whose maps are given, in ascending order.
+        out_indices: stages (0 to 3) whose maps are given, in ascending order; there are no stages behind the last.
         stem_channels: width of the stem.
         base_channels: width of the 3x3 convolutions of stage 0; it doubles with each stage.
         frozen_stages: -1 trains all; 0 freezes the stem, k the stem and the first k stages: neither gradients nor
@@ -152,7 +152,7 @@ class ResNet(nn.Module):
         self.bn1: nn.Module = nn.BatchNorm2d(stem_channels)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         in_channels, widths = stem_channels, [base_channels * 2**stage for stage in range(4)]
-        for stage, (width, count) in enumerate(zip(widths, counts, strict=True)):
+        for stage, (width, count) in enumerate(zip(widths[: max(out_indices) + 1], counts, strict=False)):
             options: dict[str, Any] = {}
             if block is Bottleneck:
                 options = {"style": style, "deformable": stage in deformable_stages}
@@ -184,7 +184,8 @@ class ResNet(nn.Module):
 
     def _frozen_parts(self) -> list[nn.Module]:
         stem = [self.conv1, self.bn1] if self.frozen_stages >= 0 else []
-        return stem + [getattr(self, f"layer{stage}") for stage in range(1, self.frozen_stages + 1)]
+        last = min(self.frozen_stages, max(self.out_indices) + 1)
+        return stem + [getattr(self, f"layer{stage}") for stage in range(1, last + 1)]
 
     def _norms(self) -> list[_BatchNorm]:
         return [module for module in self.modules() if isinstance(module, _BatchNorm)]

@@ -144,7 +144,7 @@ class MQBankDecoder(LaneDecoder):
             layers, PointRange.of(point_range), channels=channels, num_queries=num_queries, line_points=line_points,
             boundary_size=boundary_size,
         )
-        self.max_anchors, self.in_layers = min(max_anchors, num_queries), in_layers
+        self.max_anchors, self.max_queries, self.in_layers = min(max_anchors, num_queries), num_queries, in_layers
         self.bank = None if use_bank == "never" else QueryBank(channels, bank_size)
         self.slot_embedding = nn.Embedding(boundary_size, channels)
         self.type_embedding = nn.Embedding(3, channels)

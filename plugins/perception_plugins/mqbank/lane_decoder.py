@@ -43,6 +43,10 @@ class LaneQueries:
     points: Tensor
     samples: Tensor | None = None
 
+    def first(self, count: int) -> LaneQueries:
+        """The first ``count`` queries of each sample."""
+        return LaneQueries(**{name: None if value is None else value[:, :count] for name, value in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class LaneLayerOutput:
@@ -198,7 +202,10 @@ class LaneDecoder(nn.Module):
         A layer's points are detached from the layer before; the first ones are not, so gradients reach the queries'
         position through them.
         """
-        queries = self.first_queries(len(bev), sd_maps)
+        return self.refine(bev, self.first_queries(len(bev), sd_maps))
+
+    def refine(self, bev: Tensor, queries: LaneQueries) -> list[LaneLayerOutput]:
+        """(B, C, H, W) map and the first queries -> what each layer says."""
         memory, bev_size = bev.flatten(2).transpose(1, 2), (bev.shape[2], bev.shape[3])
         outputs = []
         for layer in self.layers:

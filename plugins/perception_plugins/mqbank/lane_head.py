@@ -19,7 +19,9 @@ from perception.registry import MODELS
 from perception.structures import Frame, MapPredictions
 from perception.structures.vector_map import LANE_CLASSES, LINE_TYPES, MAP_CLASSES
 
+from .bank_decoder import MQBankDecoder
 from .lane_decoder import LaneDecoder, LaneLayerOutput, point_branch
+from .lane_denoising import LaneDenoising
 from .lane_loss import LaneMaps, LaneWeights, lane_losses, match, topology_loss
 from .lane_predictions import lane_predictions
 from .lane_targets import CrossingEdges, LaneTargets, lane_targets
@@ -77,6 +79,7 @@ class LaneSegmentHead(nn.Module):
         crossing_edges: which edges of a crossing are its boundaries, "annotated" or "long".
         mask_region: x y of the lower, then of the upper corner that the map's cells are taken to cover when masks are
             drawn [m]; the release's is smaller than the map's own.
+        denoising: arguments of a `LaneDenoising`, for a decoder that takes anchors; None does without, as published.
         min_line_score: least score of what `MapPredictions.lines` shows; the lanes are all given, as the scores need.
 
     Raises:
@@ -94,6 +97,7 @@ class LaneSegmentHead(nn.Module):
         double_last_refine: bool = True,
         crossing_edges: CrossingEdges = "annotated",
         mask_region: Sequence[float] = (-50.0, -25.0, 50.0, 25.0),
+        denoising: Mapping[str, Any] | None = None,
         min_line_score: float = 0.3,
     ) -> None:
         super().__init__()
@@ -110,6 +114,7 @@ class LaneSegmentHead(nn.Module):
         )
         self.topology = RelationshipHead(channels) if with_topology else None
         self.double_last_refine, self.crossing_edges = double_last_refine, crossing_edges
+        self.denoising = None if denoising is None else LaneDenoising(**denoising)
         self.mask_region, self.min_line_score = tuple(mask_region), min_line_score
 
     def forward(self, bev: Tensor, inputs: Mapping[str, Any]) -> LaneMaps:
@@ -131,7 +136,7 @@ class LaneSegmentHead(nn.Module):
         return LaneMaps(output.query, centers, lefts, rights, logits, left_types, right_types, masks)
 
     def loss(self, bev: Tensor, frames: Sequence[Frame], inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Losses by name, summed over the layers, against the lane graphs of the frames.
+        """Losses by name, summed over the layers, against the lane graphs of the frames; those of denoising have "dn".
 
         Raises:
             ConfigError: a frame has no lane graph.
@@ -147,6 +152,18 @@ class LaneSegmentHead(nn.Module):
         if self.topology is not None:
             connections = topology_loss(self.topology(maps.query).float(), targets, matches)
             losses["loss_topology"] = self.weights.topology * connections
+        return losses if self.denoising is None else losses | self.denoising_loss(bev, targets)
+
+    def denoising_loss(self, bev: Tensor, targets: Sequence[LaneTargets]) -> dict[str, Tensor]:
+        """Losses of true elements that begin out of place, by name."""
+        decoder = cast(MQBankDecoder, self.decoder)
+        anchors, matches = cast(LaneDenoising, self.denoising).anchors(targets, decoder.max_queries)
+        queries = decoder.start(anchors).first(max(1, *(len(some) for some in anchors)))
+        losses: dict[str, Tensor] = {}
+        for layer, output in enumerate(decoder.refine(bev, queries)):
+            maps = self.layer_maps(layer, output)
+            for name, value in lane_losses(maps, targets, matches, self.weights).items():
+                losses[f"{name}_dn"] = losses.get(f"{name}_dn", 0.0) + value
         return losses
 
     def targets(self, frame: Frame, mask_size: tuple[int, int] | None = None) -> LaneTargets:

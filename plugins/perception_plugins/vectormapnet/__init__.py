@@ -4,6 +4,7 @@ from perception.registry import PluginInfo
 
 from .bev_neck import VectorMapNetNeck
 from .encoder import VectorMapNetEncoder
+from .joint_hook import JointStageHook
 from .map_head import VectorMapHead
 from .official import load_official
 
@@ -17,4 +18,4 @@ PLUGIN = PluginInfo(
     parity="modules, losses and gradients equal the authors' code to 1e-4, tokens of greedy decoding exactly",
 )
 
-__all__ = ["PLUGIN", "VectorMapHead", "VectorMapNetEncoder", "VectorMapNetNeck", "load_official"]
+__all__ = ["PLUGIN", "JointStageHook", "VectorMapHead", "VectorMapNetEncoder", "VectorMapNetNeck", "load_official"]

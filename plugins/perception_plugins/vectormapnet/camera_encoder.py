@@ -27,6 +27,8 @@ class CameraEncoder(nn.Module):
         image_backbone: config of an image backbone whose stages halve the map; None: the published one.
         image_channels: width of the pyramid.
         groups: of the group normalisations.
+        pictures: the pictures themselves are lifted as well, which shows far ground as sharply as they do.
+        channels_last: lay pictures and maps out channels last.
     """
 
     def __init__(
@@ -39,13 +41,18 @@ class CameraEncoder(nn.Module):
         image_backbone: Mapping[str, Any] | None = None,
         image_channels: int = 128,
         groups: int = 32,
+        pictures: bool = False,
+        channels_last: bool = True,
     ) -> None:
         super().__init__()
+        self.pictures = pictures
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.image_backbone = MODELS.build(image_backbone or IMAGE_BACKBONE)
         self.image_neck = FPN(self.image_backbone.channels, image_channels, norm=True)
         self.upsample = UpsampleSum(image_channels, len(self.image_neck.channels), groups=groups)
         self.lift = PlaneIPM(region, grid, heights)
-        self.output = nn.Conv2d((image_channels + 3) * len(heights), channels, 3, padding=1)
+        per_plane = image_channels + 3 + 6 * pictures
+        self.output = nn.Conv2d(per_plane * len(heights), channels, 3, padding=1)
 
     def forward(self, images: Tensor, image_from_ego: Tensor, camera_mask: Tensor | None = None) -> Tensor:
         """Pictures to a bird's-eye-view map.
@@ -65,7 +72,10 @@ class CameraEncoder(nn.Module):
         if images.shape[3] % stride or images.shape[4] % stride:
             raise ValueError(f"images must have sides divisible by {stride}, got {tuple(images.shape[3:])}")
         features = self._of_present(images, camera_mask)
-        return self.output(self.lift(features, image_from_ego, images.shape[3:], camera_mask))
+        places = (image_from_ego, images.shape[3:], camera_mask)
+        lifted = self.lift(features, *places)
+        lifted = torch.cat([lifted, self.lift(images, *places)], dim=1) if self.pictures else lifted
+        return self.output(lifted.contiguous(memory_format=self.memory_format))
 
     def _of_present(self, images: Tensor, camera_mask: Tensor | None) -> Tensor:
         """(B, N, C, h, w) features; those of missing cameras are not computed, else they would count in batch norms."""
@@ -73,12 +83,12 @@ class CameraEncoder(nn.Module):
         if camera_mask is None or bool(camera_mask.all()):
             return self.picture_features(images.flatten(0, 1)).unflatten(0, (B, N))
         present = self.picture_features(images[camera_mask])                        # (M, C, h, w)
-        features = present.new_zeros(B * N, *present.shape[1:]).contiguous(memory_format=torch.channels_last)
+        features = present.new_zeros(B * N, *present.shape[1:]).contiguous(memory_format=self.memory_format)
         return features.index_copy(0, camera_mask.flatten().nonzero()[:, 0], present).unflatten(0, (B, N))
 
     def picture_features(self, images: Tensor) -> Tensor:
         """(M, 3, H, W) -> (M, C, H / s, W / s) at the finest stride s of the backbone."""
-        images = images.contiguous(memory_format=torch.channels_last)               # what a CPU's convolutions like
+        images = images.contiguous(memory_format=self.memory_format)
         return self.upsample(self.image_neck(self.image_backbone(images)))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from perception.models.attention.deformable import DeformableAttention
 from perception.models.attention.packed import PackedAttention
+from perception.models.heads.element_proposals import DenseElements
 from perception.models.inverse_sigmoid import inverse_sigmoid
 
 from .memory import BEVMemory
@@ -28,10 +30,12 @@ class Detections:
     Args:
         scores: (layers, B, Q, K) logits.
         keypoints: (layers, B, Q, 2 P), x1 y1 x2 y2 ... in cells of the canvas.
+        dense: what the queries began from; None if they are learned.
     """
 
     scores: Tensor
     keypoints: Tensor
+    dense: DenseElements | None = None
 
 
 class DetectorLayer(nn.Module):
@@ -67,10 +71,10 @@ class DetectorLayer(nn.Module):
 
         Args:
             tokens: (B, T, C).
-            position: (T, C) code that is added to queries and keys.
+            position: (T, C) or (B, T, C) code that is added to queries and keys.
             memory: (B, H * W, C), row by row.
             shape: H, W.
-            reference: (T, 2) reference points in (0, 1), x then y.
+            reference: (T, 2) or (B, T, 2) reference points in (0, 1), x then y.
 
         Returns:
             (B, T, C).
@@ -80,15 +84,15 @@ class DetectorLayer(nn.Module):
         mixed = self.self_attn.mix(q, k, self.self_attn.value(normed))
         tokens = tokens + self.dropout(self.dropout(mixed))
         query = self.norm2(tokens) + position
-        places = reference.view(1, -1, 1, 1, 1, 2)
+        places = reference.view(-1, reference.shape[-2], 1, 1, 1, 2)
         mixed = self.cross_attn(query, self.cross_attn.project(memory), [shape], places)
         tokens = tokens + self.dropout(mixed)
         hidden = self.dropout(F.relu(self.linear1(self.norm3(tokens))))
         return tokens + self.dropout(self.linear2(hidden))
 
 
-class ElementDetector(nn.Module):
-    """Finds map elements: Q queries of P tokens each, one token a keypoint.
+class Detector(nn.Module):
+    """What finds map elements with Q queries of P tokens each, one token a keypoint, wherever the queries come from.
 
     Args:
         in_channels: width of the BEV map.
@@ -102,6 +106,7 @@ class ElementDetector(nn.Module):
         hidden: width of the feed-forward part.
         points: places that a token and head read.
         dropout: share dropped in training.
+        frequencies: of `BEVMemory`.
 
     Raises:
         ValueError: there is no query or layer.
@@ -123,16 +128,15 @@ class ElementDetector(nn.Module):
         hidden: int = 512,
         points: int = 4,
         dropout: float = 0.1,
+        frequencies: int = 0,
     ) -> None:
         super().__init__()
         if num_queries < 1 or layers < 1:
             raise ValueError(f"num_queries and layers must be >= 1, got {num_queries} and {layers}")
         self.num_queries, self.num_keypoints = num_queries, num_keypoints
         self.register_buffer("canvas", torch.tensor(canvas, dtype=torch.float32), persistent=False)
-        self.memory = BEVMemory(in_channels, channels)
-        self.queries = nn.Embedding(num_queries, 2 * channels)
+        self.memory = BEVMemory(in_channels, channels, frequencies=frequencies)
         self.keypoint_queries = nn.Embedding(num_keypoints, 2 * channels)
-        self.reference = nn.Linear(channels, 2)
         self.layers = nn.ModuleList(
             DetectorLayer(channels, heads=heads, hidden=hidden, points=points, dropout=dropout) for _ in range(layers)
         )
@@ -143,16 +147,30 @@ class ElementDetector(nn.Module):
             nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(),
             offset,
         )
-        nn.init.xavier_uniform_(self.reference.weight)
-        for zero in (self.reference.bias, offset.weight, offset.bias):       # keypoints begin at their reference points
-            nn.init.zeros_(zero)
         nn.init.constant_(self.class_head.bias, CLASS_BIAS)
+        for zero in (offset.weight, offset.bias):                             # keypoints begin at the reference points
+            nn.init.zeros_(zero)
+
+    def moved(self, tokens: Tensor, reference: Tensor) -> Tensor:
+        """(..., Q, P, C) tokens and (..., Q, P, 2) reference points -> (..., Q, P, 2) keypoints, both in (0, 1)."""
+        return (self.keypoint_head(tokens) + inverse_sigmoid(reference)).sigmoid()
+
+
+class ElementDetector(Detector):
+    """Finds map elements with queries that are the same for every map; arguments as of `Detector`."""
+
+    def __init__(self, in_channels: int, num_classes: int, canvas: tuple[int, int], **options: Any) -> None:
+        super().__init__(in_channels, num_classes, canvas, **options)
+        channels = self.keypoint_queries.embedding_dim // 2
+        self.queries = nn.Embedding(self.num_queries, 2 * channels)
+        self.reference = nn.Linear(channels, 2)
+        nn.init.xavier_uniform_(self.reference.weight)
+        nn.init.zeros_(self.reference.bias)
 
     def forward(self, bev: Tensor) -> Detections:
         """(B, C, H, W) map -> what every layer found."""
         tokens, reference = self.decode(bev)                                  # (layers, B, Q, P, C), (Q * P, 2)
-        start = inverse_sigmoid(reference).view(self.num_queries, self.num_keypoints, 2)
-        keypoints = (self.keypoint_head(tokens) + start).sigmoid() * self.canvas
+        keypoints = self.moved(tokens, reference.view(self.num_queries, self.num_keypoints, 2)) * self.canvas
         return Detections(self.class_head(tokens.flatten(3)), keypoints.flatten(3))
 
     def decode(self, bev: Tensor) -> tuple[Tensor, Tensor]:

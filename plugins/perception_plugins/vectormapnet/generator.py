@@ -5,6 +5,7 @@ VectorMapNet (Liu et al., ICML 2023), section 3.4; after PolyGen (Nash et al., I
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,14 @@ class Condition:
         return Condition(self.labels[rows], self.keypoints[rows], self.images[rows])
 
 
+def ordered_codes(count: int, channels: int, std: float = 0.25) -> Tensor:
+    """(count, channels) codes that are the less alike the further apart two numbers are: waves of 4 to 400 cells."""
+    lengths = torch.logspace(math.log10(4.0), math.log10(400.0), channels)
+    phases = torch.rand(channels) * (2 * math.pi)
+    waves = torch.arange(count)[:, None] * (2 * math.pi / lengths) + phases
+    return waves.cos() * (math.sqrt(2.0) * std)
+
+
 class PolylineGenerator(nn.Module):
     """A decoder over the tokens of a line, led by a prefix that tells its class and keypoints.
 
@@ -54,6 +63,10 @@ class PolylineGenerator(nn.Module):
         hidden: width of the feed-forward part.
         max_positions: greatest number of vertices that have a position code.
         dropout: share dropped in training.
+        frequencies, stride: see `BEVMemory`.
+        ordered: codes of neighbouring cells begin alike, see `ordered_codes`, and the same codes are compared with for
+            the logits, so that what is learned of one cell holds for those beside it. The published tables begin at
+            random and learn each cell for itself.
     """
 
     allowed: Tensor
@@ -71,10 +84,13 @@ class PolylineGenerator(nn.Module):
         hidden: int = 512,
         max_positions: int = 500,
         dropout: float = 0.2,
+        frequencies: int = 0,
+        stride: int = 1,
+        ordered: bool = False,
     ) -> None:
         super().__init__()
         self.max_positions, self.prefix_length = max_positions, 1 + 2 * num_keypoints
-        self.memory = BEVMemory(in_channels, channels)
+        self.memory = BEVMemory(in_channels, channels, frequencies=frequencies, stride=stride)
         self.class_table = nn.Embedding(num_classes, channels)
         self.keypoint_table = nn.Embedding(max(PUBLISHED_ROWS, num_keypoints), channels)
         self.axis_table = nn.Embedding(2, channels)
@@ -86,6 +102,9 @@ class PolylineGenerator(nn.Module):
         for weight in self.parameters():
             if weight.dim() > 1:
                 nn.init.xavier_uniform_(weight)
+        if ordered:
+            self.token_table.weight = nn.Parameter(ordered_codes(canvas.vocabulary, channels))
+            self.to_logits.weight = self.token_table.weight
 
     def prefix(self, condition: Condition) -> Tensor:
         """(L, 1 + 2 P, C) tokens of the condition: the class, then each coordinate of the keypoints."""
@@ -148,6 +167,7 @@ class PolylineGenerator(nn.Module):
         max_vertices: int = 64,
         mass: float = 0.0,
         noise: Tensor | None = None,
+        median: bool = False,
     ) -> Tensor:
         """Write the lines; a line that has stopped takes no further part.
 
@@ -157,6 +177,7 @@ class PolylineGenerator(nn.Module):
             max_vertices: a line ends after so many vertices, stopped or not.
             mass: share of the probability to sample from; 0 takes the likeliest token.
             noise: (L, 2 max_vertices + 1) uniform in [0, 1), what the draws are made with; needed unless ``mass`` is 0.
+            median: with a ``mass`` of 0, take the median token, see `median_token`.
 
         Returns:
             (L, 2 max_vertices + 1) int64 tokens, 0 from the stop on.
@@ -174,7 +195,8 @@ class PolylineGenerator(nn.Module):
         slots, sequence = LineSlots(condition.images, num_images), self.prefix(condition)
         for step in range(steps):
             hidden = self.decoder(sequence, memory, slots, cache=cache)[:, -1:]
-            choice = pick(self.logits(hidden, step)[:, 0], mass, None if noise is None else noise[alive, step])
+            draws = None if noise is None else noise[alive, step]
+            choice = pick(self.logits(hidden, step)[:, 0], mass, draws, median=median)
             tokens[alive, step] = choice
             going = (choice != STOP).nonzero()[:, 0]
             if not len(going):

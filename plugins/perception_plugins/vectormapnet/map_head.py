@@ -25,6 +25,7 @@ from .generator import Condition, PolylineGenerator
 from .keypoints import NUM_KEYPOINTS
 from .losses import DetectorLoss, length_chunks, weighted_log_loss
 from .matching import MatchCosts, Pairs
+from .proposal_detector import ProposalDetector
 from .sampling import check_mass
 from .targets import MapTargets, map_targets
 from .tokens import PUBLISHED_MARGIN, Canvas
@@ -64,7 +65,7 @@ class VectorMapHead(nn.Module):
         output_frame: "true": predictions are in the ego frame; "published": they are shrunken towards the region's
             corner as in the release, whose figures compare them with a truth shrunken alike (`Canvas.shrunken`).
         bin_offset: see `Canvas`.
-        detector: arguments of `ElementDetector` beyond these.
+        detector: arguments of `ElementDetector` beyond these, or of `ProposalDetector` if there are ``proposals``.
         generator: arguments of `PolylineGenerator` beyond these.
         detector_loss: arguments of `DetectorLoss`; its ``costs`` are those of `MatchCosts`.
         generator_weight: weight of the generator's loss.
@@ -76,6 +77,7 @@ class VectorMapHead(nn.Module):
         min_score: elements of a lower score are not written; the release writes all.
         max_vertices: a line has at most so many; longer true lines are thinned to what the generator can count.
         nucleus: share of the probability that tokens are drawn from; 0 takes the likeliest.
+        median: with a ``nucleus`` of 0, take the median token, see `median_token`.
         seed: of these draws. Every image begins anew, so it does not depend on the others of its batch.
 
     Raises:
@@ -105,6 +107,7 @@ class VectorMapHead(nn.Module):
         min_score: float = 0.0,
         max_vertices: int = 64,
         nucleus: float = 0.9,
+        median: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -120,13 +123,14 @@ class VectorMapHead(nn.Module):
         self.canvas = Canvas(_four(region), (canvas[0], canvas[1]), MARGINS[normalisation], bin_offset)
         self.keypoints, self.output_frame = keypoints, output_frame
         self.top_k, self.min_score, self.max_vertices = top_k, min_score, max_vertices
-        self.nucleus, self.seed = nucleus, seed
+        self.nucleus, self.median, self.seed = nucleus, median, seed
         self.joint, self.repeated, self.generator_weight = joint, repeated, generator_weight
         self.noise = InputNoise(**(noise or {}))
         options = dict(detector_loss or {})
         self.detector_loss = DetectorLoss(MatchCosts(**options.pop("costs", {})), **options)
         K, P = len(self.classes), NUM_KEYPOINTS[keypoints]
-        self.detector = ElementDetector(in_channels, K, self.canvas.size, num_keypoints=P, **(detector or {}))
+        detector_type = ProposalDetector if "proposals" in (detector or {}) else ElementDetector
+        self.detector = detector_type(in_channels, K, self.canvas.size, num_keypoints=P, **(detector or {}))
         self.generator = PolylineGenerator(in_channels, K, self.canvas, num_keypoints=P, **(generator or {}))
 
     def loss(self, bev: Tensor, frames: Sequence[Frame], inputs: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -147,6 +151,9 @@ class VectorMapHead(nn.Module):
         found = self.detector(bev)
         with torch.autocast(bev.device.type, enabled=False):
             losses, pairs = self.detector_loss(found, targets.labels, targets.keypoints)
+            if found.dense is not None and isinstance(self.detector, ProposalDetector):
+                points = [cells.unflatten(1, (-1, 2)) / self.detector.canvas for cells in targets.keypoints]
+                losses |= self.detector.proposals.loss(found.dense, targets.labels, points)
         losses = {f"loss_det_{name}": value for name, value in losses.items()}
         return losses | {"loss_gen_seq": self.generator_weight * self.generator_loss(bev, targets, found, pairs)}
 
@@ -197,7 +204,8 @@ class VectorMapHead(nn.Module):
         """The polylines of selected elements, L in all."""
         noise = None if self.nucleus == 0 else self.draws(condition.images)
         tokens = self.generator.generate(
-            self.generator.read(bev), condition, max_vertices=self.max_vertices, mass=self.nucleus, noise=noise
+            self.generator.read(bev), condition, max_vertices=self.max_vertices, mass=self.nucleus, noise=noise,
+            median=self.median,
         )
         return WrittenMap(scores, condition, tokens)
 

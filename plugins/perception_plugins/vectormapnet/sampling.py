@@ -1,4 +1,4 @@
-"""Choosing tokens: the likeliest one, or one of the likeliest that together hold a share of the probability.
+"""Choosing tokens: the likeliest, the median, or one of the likeliest that together hold a share of the probability.
 
 Holtzman et al., "The Curious Case of Neural Text Degeneration", ICLR 2020 (nucleus sampling).
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from .tokens import STOP
 
 BLOCKED = -1e9
 
@@ -31,13 +33,25 @@ def nucleus_logits(logits: Tensor, mass: float) -> Tensor:
     return logits + BLOCKED * blocked
 
 
-def pick(logits: Tensor, mass: float, noise: Tensor | None) -> Tensor:
+def median_token(logits: Tensor) -> Tensor:
+    """(L, V) logits -> (L,) int64: the stop where it is the likeliest token, else the median of the others.
+
+    Tokens other than the stop are places in a row, and of all places the median has the least expected distance.
+    """
+    probability = logits.softmax(dim=1)
+    share = probability[:, STOP + 1 :].cumsum(dim=1)
+    median = STOP + 1 + (share < share[:, -1:] / 2).sum(dim=1)
+    return torch.where(probability.argmax(dim=1) == STOP, STOP, median)
+
+
+def pick(logits: Tensor, mass: float, noise: Tensor | None, *, median: bool = False) -> Tensor:
     """One token for each row.
 
     Args:
         logits: (L, V).
         mass: share of the probability that is sampled from; 0 takes the likeliest token.
         noise: (L,) uniform in [0, 1), one draw a row; needed unless ``mass`` is 0.
+        median: with a ``mass`` of 0, take the `median_token`.
 
     Returns:
         (L,) int64.
@@ -46,7 +60,7 @@ def pick(logits: Tensor, mass: float, noise: Tensor | None) -> Tensor:
         ValueError: ``mass`` is out of range, or the noise is missing.
     """
     if mass == 0:
-        return logits.argmax(dim=1)
+        return median_token(logits) if median else logits.argmax(dim=1)
     if noise is None:
         raise ValueError(f"noise is needed to sample from a mass of {mass}")
     share = nucleus_logits(logits, mass).double().softmax(dim=1).cumsum(dim=1)            # (L, V)
