@@ -9,7 +9,7 @@ _base_ = [
 ]
 
 plugins = ["mqbank"]
-max_iters = 480
+max_iters = 450
 point_range = (-51.2, -25.6, -3.0, 51.2, 25.6, 3.0)
 
 model = dict(
@@ -31,6 +31,6 @@ model = dict(
     auxiliary_head=dict(in_channels=96, region=(-51.2, -25.6, 51.2, 25.6)),
 )
 
-param_scheduler = [dict(type="OneCycleLR", eta_max=1.5e-3, pct_start=0.1, div_factor=10, by_epoch=False)]
+param_scheduler = [dict(type="OneCycleLR", eta_max=2e-3, pct_start=0.1, div_factor=10, by_epoch=False)]
 train_cfg = dict(type="IterationLoop", max_iters=max_iters, val_interval=max_iters)
 custom_hooks = [dict(type="FreezeNormHook", begin=max_iters // 2)]

@@ -12,7 +12,7 @@ from perception_plugins.mqbank.lane_denoising import LaneDenoising
 from perception_plugins.mqbank.lane_targets import lane_targets
 from perception_plugins.mqbank.sd_anchors import ANCHOR_CROSSING, ANCHOR_ROAD
 
-STILL = LaneDenoising(shift=0.0, angle=0.0, scale=0.0)
+STILL = LaneDenoising(shift=0.0, angle=0.0, least=1.0)
 close = torch.testing.assert_close
 
 
@@ -49,15 +49,28 @@ def test_anchors_that_are_not_moved_are_the_true_elements() -> None:
 def test_elements_keep_their_shape_and_their_middle_when_they_are_turned() -> None:
     truth = lane_targets(lane_frame().lane_graph)
     lines = torch.stack([truth.centers, truth.lefts, truth.rights], dim=1)
-    moved = LaneDenoising(shift=0.0, angle=30.0, scale=0.0).moved(lines, torch.Generator().manual_seed(0))
+    moved = LaneDenoising(shift=0.0, angle=30.0, least=1.0).moved(lines, torch.Generator().manual_seed(0))
     close(moved.mean(dim=(1, 2)), lines.mean(dim=(1, 2)), atol=1e-4, rtol=0)
     close(distances(moved), distances(lines), atol=1e-4, rtol=0)
     assert (moved - lines).abs().max() > 0.5
 
 
+def test_parts_lie_on_their_element_and_are_as_long_as_is_asked_for() -> None:
+    lines = torch.zeros(500, 3, 10, 3)
+    lines[..., 0] = torch.linspace(0.0, 50.0, 10)
+    parts = LaneDenoising(least=0.4).parts(lines, torch.Generator().manual_seed(0))
+    lengths = parts[:, 0, -1, 0] - parts[:, 0, 0, 0]
+    assert 20 - 1e-3 <= lengths.min() < 21
+    assert 49 < lengths.max() <= 50 + 1e-3
+    assert parts.min() >= 0
+    assert parts.max() <= 50 + 1e-3
+    close(parts[:, 0], parts[:, 2])
+    close(parts.diff(dim=2).std(dim=2), torch.zeros(500, 3, 3), atol=1e-4, rtol=0)
+
+
 def test_shifts_have_the_spread_that_is_asked_for() -> None:
     lines = torch.zeros(4000, 3, 10, 3)
-    moved = LaneDenoising(shift=1.5, angle=0.0, scale=0.0).moved(lines, torch.Generator().manual_seed(0))
+    moved = LaneDenoising(shift=1.5, angle=0.0, least=1.0).moved(lines, torch.Generator().manual_seed(0))
     close(moved[:, 0, 0, :2].std(dim=0), torch.full((2,), 1.5), atol=0.06, rtol=0)
     assert (moved[..., 2] == 0).all()
 
@@ -85,5 +98,5 @@ def test_frames_without_lanes_have_losses_too() -> None:
 
 
 def test_negative_noise_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be >= 0, got -1"):
+    with pytest.raises(ValueError, match="must be >= 0 and least in"):
         LaneDenoising(shift=-1.0)

@@ -20,24 +20,27 @@ from .sd_anchors import ANCHOR_CROSSING, ANCHOR_ROAD, SDAnchors
 
 @dataclass(frozen=True)
 class LaneDenoising:
-    """Moves, turns and scales each true element in the xy plane.
+    """Cuts a part out of each true element, as the pieces of roads are parts of lanes, and moves and turns it.
 
     Args:
         shift: standard deviation along x and y [m].
         angle: standard deviation of the turn [degrees].
-        scale: an element becomes so much longer or shorter at most, as a share.
+        least: the least share of an element that is left of it.
 
     Raises:
-        ValueError: one of them is negative.
+        ValueError: shift or angle is negative, or ``least`` does not lie in (0, 1].
     """
 
     shift: float = 1.5
     angle: float = 5.0
-    scale: float = 0.3
+    least: float = 0.4
 
     def __post_init__(self) -> None:
-        if min(self.shift, self.angle, self.scale) < 0:
-            raise ValueError(f"shift, angle and scale must be >= 0, got {self.shift}, {self.angle} and {self.scale}")
+        if min(self.shift, self.angle) < 0 or not 0 < self.least <= 1:
+            raise ValueError(
+                "shift and angle must be >= 0 and least in (0, 1], got "
+                f"{self.shift}, {self.angle} and {self.least}"
+            )
 
     def anchors(
         self, targets: Sequence[LaneTargets], most: int, rng: torch.Generator | None = None
@@ -51,17 +54,27 @@ class LaneDenoising:
         order = torch.randperm(len(truth), generator=rng, device=device)[:most]
         lines = torch.stack([truth.centers, truth.lefts, truth.rights], dim=1)[order]        # (M, 3, K, 3)
         kinds = torch.where(truth.labels[order] == LANE, ANCHOR_ROAD, ANCHOR_CROSSING)
-        centers, lefts, rights = self.moved(lines, rng).unbind(1)
+        centers, lefts, rights = self.moved(self.parts(lines, rng), rng).unbind(1)
         slots = torch.arange(len(order), device=device)
         return SDAnchors(kinds, centers, lefts, rights), Match(slots, order)
 
+    def parts(self, lines: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """(M, 3, K, 3) lines -> the same stretch of all three, brought to K points again."""
+        M, _, K, _ = lines.shape
+        share = self.least + (1 - self.least) * torch.rand(M, 1, generator=rng, device=lines.device)
+        begin = (1 - share) * torch.rand(M, 1, generator=rng, device=lines.device)
+        place = (begin + share * torch.linspace(0, 1, K, device=lines.device)) * (K - 1)     # (M, K) in points
+        before = place.long().clamp(max=K - 2)
+        rows = before[:, None, :, None].expand(-1, 3, -1, lines.shape[3])
+        between = (place - before)[:, None, :, None].to(lines)
+        return torch.lerp(lines.gather(2, rows), lines.gather(2, rows + 1), between)
+
     def moved(self, lines: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """(M, 3, K, 3) centre, left and right lines [m] -> the same out of place, each element about its own middle."""
+        """(M, 3, K, 3) centre, left and right lines [m] -> the same elsewhere, each element turned about its middle."""
         M, device = len(lines), lines.device
         turn = torch.randn(M, generator=rng, device=device) * math.radians(self.angle)
-        factor = 1 + (2 * torch.rand(M, generator=rng, device=device) - 1) * self.scale
         step = torch.randn(M, 1, 1, 2, generator=rng, device=device) * self.shift
-        cos, sin = turn.cos() * factor, turn.sin() * factor
+        cos, sin = turn.cos(), turn.sin()
         rotation = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)   # (M, 2, 2)
         flat = lines[..., :2]
         middle = flat.mean(dim=(1, 2), keepdim=True)
