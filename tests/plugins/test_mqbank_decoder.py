@@ -169,3 +169,25 @@ def test_a_range_maps_its_corners_to_those_of_the_unit_cube():
 def test_what_does_not_fit_is_told(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_shape_code_tells_roads_apart_that_the_bank_does_not_and_follows_the_lanes():
+    plain, decoder = bank_decoder(), bank_decoder(shape_code=True)
+    torch.nn.init.zeros_(decoder.bank.weight)
+    east, west = ([[-15, 0], [15, 0]], [[15, 0], [-15, 0]])
+    first, second = (decoder.first_queries(1, [sd_map(road, lanes=1)]) for road in (east, west))
+    assert not torch.allclose(first.position[0, 0], second.position[0, 0])
+    assert not [name for name, _ in plain.named_parameters() if "shape_code" in name]
+    torch.nn.init.constant_(decoder.layers[0].center[-1].bias, 0.3)
+    output = decoder.layers[0](first, bev().flatten(2).transpose(1, 2), (6, 11))
+    moved = decoder.next_queries(first, output)
+    close(moved.position - first.position, decoder.shape_code(moved.points) - decoder.shape_code(first.points))
+
+
+def test_a_shape_code_knows_the_middle_and_the_points_about_it():
+    code = bank_decoder(shape_code=True).shape_code
+    points = torch.rand(1, 2, 8, 3, generator=torch.Generator().manual_seed(0))
+    higher = points + torch.tensor([0.0, 0.0, 0.5])
+    close(code(points), code(higher))
+    assert not torch.allclose(code(points), code(points + torch.tensor([0.1, 0.0, 0.0])))
+    assert not torch.allclose(code(points), code(points.flip(2)))

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from perception.models.fourier import fourier
 from perception_plugins.vectormapnet import JointStageHook, VectorMapHead
 from perception_plugins.vectormapnet.generator import PolylineGenerator, ordered_codes
-from perception_plugins.vectormapnet.memory import BEVMemory, fourier
+from perception_plugins.vectormapnet.memory import BEVMemory
 from perception_plugins.vectormapnet.proposal_detector import ProposalDetector
 from perception_plugins.vectormapnet.tokens import Canvas
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.models.attention.deformable import DeformableAttention
+from perception.models.fourier import fourier
 from perception.registry import MODELS
 from perception.structures import SDMap
 
@@ -27,6 +28,8 @@ from .lane_decoder import LINE_POINTS, LaneAttention, LaneDecoder, LaneDecoderLa
 from .point_range import PointRange
 from .sd_anchors import ANCHOR_LEARNED, SDAnchors, sd_anchors
 
+FREQUENCIES = 5                                      # of waves in the code of a lane's middle
+SHAPE_SCALE = 4.0                                    # brings the points of a lane about its middle to the size of one
 REFERENCE_MARGIN = 1e-4                              # an anchor's centre line is kept so far inside the unit cube
 
 
@@ -73,6 +76,28 @@ class PointAttention(nn.Module):
         return self.pool_score((read + tokens).tanh()).squeeze(-1).softmax(dim=2)
 
 
+class ShapeCode(nn.Module):
+    """Two linear layers over where the boundary points of a lane lie, and how from their middle.
+
+    Args:
+        boundary_size: S, boundary points of a query.
+        channels: width C.
+    """
+
+    def __init__(self, boundary_size: int, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear((2 + 4 * FREQUENCIES) + 2 * boundary_size, channels), nn.ReLU(), nn.Linear(channels, channels)
+        )
+
+    def forward(self, points: Tensor) -> Tensor:
+        """(B, Q, S, >= 2) points in the unit cube -> (B, Q, C)."""
+        flat = (2 * points[..., :2] - 1).to(self.layers[0].weight.dtype)
+        middle = flat.mean(dim=2, keepdim=True)
+        around = SHAPE_SCALE * (flat - middle).flatten(2)
+        return self.layers(torch.cat([fourier(middle[:, :, 0], FREQUENCIES), around], dim=2))
+
+
 @MODELS.register_module()
 class MQBankDecoder(LaneDecoder):
     """The decoder with a query bank and the prior of a navigation map.
@@ -93,6 +118,9 @@ class MQBankDecoder(LaneDecoder):
         feedforward: hidden width of the linear layers; None is twice ``channels``.
         line_points: K, points of a line.
         dropout: after each part of a layer.
+        shape_code: the position of a query tells the shape of its lane, and follows it from layer to layer (as in
+            "DAB-DETR", Liu et al., ICLR 2022). Without, a query learns of its anchor what the bank holds at its points,
+            which takes a long training.
 
     Raises:
         ValueError: ``use_bank`` or ``cross_attention`` is another, ``max_anchors`` is negative, or a width does not
@@ -116,6 +144,7 @@ class MQBankDecoder(LaneDecoder):
         feedforward: int | None = None,
         line_points: int = LINE_POINTS,
         dropout: float = 0.1,
+        shape_code: bool = False,
     ) -> None:
         if use_bank not in ("everywhere", "start", "never"):
             raise ValueError(f'use_bank must be "everywhere", "start" or "never", got {use_bank!r}')
@@ -150,6 +179,7 @@ class MQBankDecoder(LaneDecoder):
         self.type_embedding = nn.Embedding(3, channels)
         self.content_proj = nn.Linear(channels, channels)
         self.pos_proj = None if self.bank is None else nn.Linear(channels, channels)
+        self.shape_code = ShapeCode(boundary_size, channels) if shape_code else None
         for embedding in (self.slot_embedding, self.type_embedding):
             nn.init.normal_(embedding.weight, std=0.02)
 
@@ -189,12 +219,17 @@ class MQBankDecoder(LaneDecoder):
             samples = self.bank(points)                                                  # (B, Q, S, C)
             mean = samples.mean(dim=2)
             content, position = content + mean, position + self.pos_proj(mean)
+        if self.shape_code is not None:
+            position = position + self.shape_code(points)
         content = learned.content + self.content_proj(content) + self.type_embedding(kinds)
         return LaneQueries(content, position, reference, points, samples)
 
     def next_queries(self, queries: LaneQueries, output: LaneLayerOutput) -> LaneQueries:
         """The queries of the next layer, with what the bank holds at their new points."""
         moved = super().next_queries(queries, output)
+        if self.shape_code is not None:
+            change = self.shape_code(moved.points) - self.shape_code(queries.points)
+            moved = replace(moved, position=moved.position + change)
         if self.bank is None or not self.in_layers:
             return moved
         return replace(moved, samples=self.bank(moved.points))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from perception.models.fourier import fourier
 
 
 class BEVMemory(nn.Module):
@@ -34,9 +34,3 @@ class BEVMemory(nn.Module):
         places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=2)        # (H, W, 2), row first
         places = fourier(places.flatten(0, 1), self.frequencies)
         return self.project(bev).flatten(2).transpose(1, 2) + self.place(places)
-
-
-def fourier(places: Tensor, frequencies: int) -> Tensor:
-    """(..., 2) in [-1, 1] -> (..., 2 + 4 frequencies): it, and sine and cosine of pi / 2, pi, 2 pi, ... times it."""
-    angles = [places * (math.pi / 2 * 2**octave) for octave in range(frequencies)]
-    return torch.cat([places, *(part for angle in angles for part in (angle.sin(), angle.cos()))], dim=-1)

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perception.models.fourier import fourier
 from perception.models.heads.element_proposals import ElementProposals, Proposals
 
 from .detector import Detections, Detector
-from .memory import fourier
 
 MARGIN = 0.01                                        # proposed points stay so far within the map, in shares of it
 
