@@ -43,8 +43,10 @@ class TimedModel:
 
 
 def num_parameters(module: nn.Module) -> int:
-    """Learnt numbers of a module."""
-    return sum(parameter.numel() for parameter in module.parameters())
+    """Learnt numbers of a module that it predicts with; an ``auxiliary_head`` only helps it to learn."""
+    auxiliary = getattr(module, "auxiliary_head", None)
+    unused = num_parameters(auxiliary) if isinstance(auxiliary, nn.Module) else 0
+    return sum(parameter.numel() for parameter in module.parameters()) - unused
 
 
 def street_model(

@@ -92,7 +92,7 @@ class ShapeCode(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """(B, Q, S, >= 2) points in the unit cube -> (B, Q, C)."""
-        flat = (2 * points[..., :2] - 1).to(self.layers[0].weight.dtype)
+        flat = 2 * points[..., :2] - 1
         middle = flat.mean(dim=2, keepdim=True)
         around = SHAPE_SCALE * (flat - middle).flatten(2)
         return self.layers(torch.cat([fourier(middle[:, :, 0], FREQUENCIES), around], dim=2))

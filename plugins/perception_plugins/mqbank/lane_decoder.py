@@ -45,7 +45,9 @@ class LaneQueries:
 
     def first(self, count: int) -> LaneQueries:
         """The first ``count`` queries of each sample."""
-        return LaneQueries(**{name: None if value is None else value[:, :count] for name, value in vars(self).items()})
+        samples = None if self.samples is None else self.samples[:, :count]
+        columns = (self.content, self.position, self.reference, self.points)
+        return LaneQueries(*(column[:, :count] for column in columns), samples)
 
 
 @dataclass(frozen=True)
