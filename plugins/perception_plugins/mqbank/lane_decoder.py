@@ -45,9 +45,10 @@ class LaneQueries:
 
     def first(self, count: int) -> LaneQueries:
         """The first ``count`` queries of each sample."""
-        samples = None if self.samples is None else self.samples[:, :count]
-        columns = (self.content, self.position, self.reference, self.points)
-        return LaneQueries(*(column[:, :count] for column in columns), samples)
+        return LaneQueries(
+            self.content[:, :count], self.position[:, :count], self.reference[:, :count], self.points[:, :count],
+            None if self.samples is None else self.samples[:, :count],
+        )
 
 
 @dataclass(frozen=True)
