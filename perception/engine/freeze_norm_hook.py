@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import Hook
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..registry import HOOKS
+from .begin_hook import BeginHook
 
 
 @HOOKS.register_module()
-class FreezeNormHook(Hook):
+class FreezeNormHook(BeginHook):
     """From an iteration on, normalise by the running statistics, as evaluation does, instead of each batch's own.
 
     "Rethinking 'Batch' in BatchNorm" (Wu and Johnson, 2021), section 3.3: with small batches the two differ, and what
@@ -19,17 +19,7 @@ class FreezeNormHook(Hook):
 
     Args:
         begin: first iteration with frozen statistics.
-
-    Raises:
-        ValueError: ``begin`` is negative.
     """
-
-    priority = "NORMAL"
-
-    def __init__(self, begin: int) -> None:
-        if begin < 0:
-            raise ValueError(f"begin must be >= 0, got {begin}")
-        self.begin = begin
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Every iteration, since an evaluation in between puts the whole model back into training mode."""

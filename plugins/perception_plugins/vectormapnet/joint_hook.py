@@ -4,32 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import Hook
-
+from perception.engine.begin_hook import BeginHook
 from perception.registry import HOOKS
 
 from .map_head import VectorMapHead
 
 
 @HOOKS.register_module()
-class JointStageHook(Hook):
+class JointStageHook(BeginHook):
     """Sets ``joint`` of every `VectorMapHead` of the model.
 
     VectorMapNet (Liu et al., ICML 2023), section 3.5.
 
     Args:
         begin: first iteration of the second stage.
-
-    Raises:
-        ValueError: ``begin`` is negative.
     """
-
-    priority = "NORMAL"
-
-    def __init__(self, begin: int) -> None:
-        if begin < 0:
-            raise ValueError(f"begin must be >= 0, got {begin}")
-        self.begin = begin
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Every iteration, so that a training that is resumed is in the right stage."""
