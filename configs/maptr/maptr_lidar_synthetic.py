@@ -1,4 +1,4 @@
-"""A small MapTR-style model for the synthetic city's LiDAR, made for half an hour of two CPU cores.
+"""A small MapTR-style model for the synthetic city's LiDAR, made for two CPU cores.
 
     torchrun --nproc-per-node 2 tools/train.py configs/maptr/maptr_lidar_synthetic.py --launcher pytorch
 """

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from perception.models.attention.deformable import DeformableAttention
-from perception.models.fourier import fourier
 from perception.registry import MODELS
 from perception.structures import SDMap
 
@@ -27,9 +26,8 @@ from .bank import QueryBank
 from .lane_decoder import LINE_POINTS, LaneAttention, LaneDecoder, LaneDecoderLayer, LaneLayerOutput, LaneQueries
 from .point_range import PointRange
 from .sd_anchors import ANCHOR_LEARNED, SDAnchors, sd_anchors
+from .shape_code import ShapeCode
 
-FREQUENCIES = 5                                      # of waves in the code of a lane's middle
-SHAPE_SCALE = 4.0                                    # brings the points of a lane about its middle to the size of one
 REFERENCE_MARGIN = 1e-4                              # an anchor's centre line is kept so far inside the unit cube
 
 
@@ -74,28 +72,6 @@ class PointAttention(nn.Module):
     def shares(self, tokens: Tensor, read: Tensor) -> Tensor:
         """(B, Q, S) how much each point counts, 1 in all."""
         return self.pool_score((read + tokens).tanh()).squeeze(-1).softmax(dim=2)
-
-
-class ShapeCode(nn.Module):
-    """Two linear layers over where the boundary points of a lane lie, and how from their middle.
-
-    Args:
-        boundary_size: S, boundary points of a query.
-        channels: width C.
-    """
-
-    def __init__(self, boundary_size: int, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear((2 + 4 * FREQUENCIES) + 2 * boundary_size, channels), nn.ReLU(), nn.Linear(channels, channels)
-        )
-
-    def forward(self, points: Tensor) -> Tensor:
-        """(B, Q, S, >= 2) points in the unit cube -> (B, Q, C)."""
-        flat = 2 * points[..., :2] - 1
-        middle = flat.mean(dim=2, keepdim=True)
-        around = SHAPE_SCALE * (flat - middle).flatten(2)
-        return self.layers(torch.cat([fourier(middle[:, :, 0], FREQUENCIES), around], dim=2))
 
 
 @MODELS.register_module()

@@ -84,6 +84,7 @@ class LaneSegmentHead(nn.Module):
 
     Raises:
         ValueError: a weight has no such name.
+        ConfigError: the decoder takes no anchors, and there is ``denoising``.
     """
 
     classes = MAP_CLASSES
@@ -108,6 +109,8 @@ class LaneSegmentHead(nn.Module):
             raise ValueError(f'crossing_edges must be "annotated" or "long", got {crossing_edges!r}')
         self.weights = LaneWeights(**(weights or {}))
         self.decoder: LaneDecoder = MODELS.build(decoder)
+        if denoising is not None and not isinstance(self.decoder, MQBankDecoder):
+            raise ConfigError(f"denoising needs a decoder that takes anchors, not {type(self.decoder).__name__}")
         channels = self.decoder.channels
         self.branches = nn.ModuleList(
             LaneBranches(channels, with_masks=self.weights.needs_masks) for _ in self.decoder.layers
