@@ -7,6 +7,7 @@ import torch
 from lane_frames import RANGE, lane_frame, no_lanes
 from torch import Tensor
 
+from perception.errors import ConfigError
 from perception_plugins.mqbank import LaneSegmentHead
 from perception_plugins.mqbank.lane_denoising import LaneDenoising
 from perception_plugins.mqbank.lane_targets import lane_targets
@@ -100,3 +101,9 @@ def test_frames_without_lanes_have_losses_too() -> None:
 def test_negative_noise_is_refused() -> None:
     with pytest.raises(ValueError, match="must be >= 0 and least in"):
         LaneDenoising(shift=-1.0)
+
+
+def test_a_decoder_without_anchors_is_refused() -> None:
+    decoder = {"type": "LaneSegDecoder", "channels": 16, "point_range": RANGE, "num_queries": 8, "num_layers": 1}
+    with pytest.raises(ConfigError, match="denoising needs a decoder that takes anchors, not LaneSegDecoder"):
+        LaneSegmentHead(decoder, denoising={})
