@@ -32,6 +32,7 @@ model = dict(
         ),
         weights=dict(mask=0.0, dice=0.0),
         double_last_refine=False,
+        crossing_edges="long",                     # a mirrored scene has its annotated corners the other way round
         denoising=dict(),
     ),
     auxiliary_head=dict(in_channels=96),

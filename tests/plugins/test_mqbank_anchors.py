@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from lane_frames import sd_map
 
 from perception.structures import SE3, SDMap
-from perception_plugins.mqbank.sd_anchors import ANCHOR_CROSSING, ANCHOR_ROAD, sd_anchors
+from perception_plugins.mqbank.lane_targets import crossing_boundaries, runs_backward
+from perception_plugins.mqbank.sd_anchors import ANCHOR_CROSSING, ANCHOR_ROAD, forward_crossings, sd_anchors
 
 close = torch.testing.assert_close
 
@@ -95,3 +98,21 @@ def test_an_anchor_keeps_the_dtype_of_the_map():
     known = sd_map([[0, 0], [18, 0]])
     double = SDMap(known.lines.to(torch.float64), known.categories, known.lanes)
     assert sd_anchors(double).centers.dtype == torch.float64
+
+
+@given(st.integers(0, 359).filter(lambda degrees: degrees % 180 != 135), st.booleans())
+def test_crossings_run_as_those_to_be_learned_whichever_way_the_navigation_map_has_them(degrees, is_reversed):
+    line = [[0.0, 0.0], [10 * math.cos(math.radians(degrees)), 10 * math.sin(math.radians(degrees))]]
+    (center,), (left,), (right,) = (
+        getattr(forward_crossings(sd_anchors(sd_map(line[::-1] if is_reversed else line, category=1))), name)
+        for name in ("centers", "lefts", "rights")
+    )
+    outline = torch.stack([left[0], left[-1], right[-1], right[0]])
+    true_left, true_right = crossing_boundaries(outline, "long")
+    assert not runs_backward(center[-1] - center[0])
+    close(torch.stack([left[0], left[-1], right[0], right[-1]]), torch.cat([true_left, true_right]), atol=1e-4, rtol=0)
+
+
+def test_roads_run_as_their_lanes_do():
+    anchors = sd_anchors(sd_map([[18, 0], [0, 0]]))
+    close(forward_crossings(anchors).centers, anchors.centers)

@@ -25,7 +25,7 @@ from perception.structures import SDMap
 from .bank import QueryBank
 from .lane_decoder import LINE_POINTS, LaneAttention, LaneDecoder, LaneDecoderLayer, LaneLayerOutput, LaneQueries
 from .point_range import PointRange
-from .sd_anchors import ANCHOR_LEARNED, SDAnchors, sd_anchors
+from .sd_anchors import ANCHOR_LEARNED, SDAnchors, forward_crossings, sd_anchors
 from .shape_code import ShapeCode
 
 REFERENCE_MARGIN = 1e-4                              # an anchor's centre line is kept so far inside the unit cube
@@ -170,7 +170,7 @@ class MQBankDecoder(LaneDecoder):
         """The anchors that touch the model's range, as many as may become queries; None if there is none."""
         if not self.max_anchors:
             return None
-        anchors = sd_anchors(sd_map.to("cpu"), self.line_points)                 # dozens of short steps
+        anchors = forward_crossings(sd_anchors(sd_map.to("cpu"), self.line_points))        # dozens of short steps
         unit = self.point_range.to_unit(anchors.centers)[..., :2]                # (M, K, 2)
         anchors = anchors[((unit >= 0) & (unit <= 1)).all(dim=2).any(dim=1)][: self.max_anchors]
         return anchors if len(anchors) else None

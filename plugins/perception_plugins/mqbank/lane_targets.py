@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -106,10 +105,15 @@ def crossing_boundaries(outline: Tensor, edges: CrossingEdges = "annotated") -> 
     if edges == "long":
         corners = _long_edges_first(corners)
     p0, p1, p2, p3 = corners
-    angle = math.degrees(math.atan2(float(p1[1] - p0[1]), float(p1[0] - p0[0])))
-    if angle < -45 or angle > 135:
+    if runs_backward(p1 - p0):
         return torch.stack([p2, p3]), torch.stack([p1, p0])
     return torch.stack([p0, p1]), torch.stack([p3, p2])
+
+
+def runs_backward(directions: Tensor) -> Tensor:
+    """(..., >= 2) directions -> (...) whether they point below -45 or above 135 degrees, so a crossing is turned."""
+    angles = torch.rad2deg(torch.atan2(directions[..., 1].double(), directions[..., 0].double()))
+    return (angles < -45) | (angles > 135)
 
 
 def _least_rectangle(outline: Tensor) -> Tensor:

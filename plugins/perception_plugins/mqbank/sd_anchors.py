@@ -17,6 +17,8 @@ from torch import Tensor
 from perception.structures import SDMap
 from perception.structures.polylines import resample_line
 
+from .lane_targets import runs_backward
+
 ANCHOR_LEARNED, ANCHOR_ROAD, ANCHOR_CROSSING = range(3)
 ROAD, CROSSING = 0, 1                                # of `SD_CATEGORIES`
 PIECE_M = 20.0
@@ -88,6 +90,16 @@ def sd_anchors(
     points = torch.cat([flat, torch.zeros_like(flat[..., :1])], dim=3)[order].to(sd_map.lines.vertices.dtype)
     centers, lefts, rights = points.unbind(1)
     return SDAnchors(torch.tensor(kinds, dtype=torch.int64, device=order.device)[order], centers, lefts, rights)
+
+
+def forward_crossings(anchors: SDAnchors) -> SDAnchors:
+    """The same anchors with crossings that run as those to be learned do; a navigation map's run either way."""
+    centers, lefts, rights = anchors.centers, anchors.lefts, anchors.rights
+    turn = ((anchors.kinds == ANCHOR_CROSSING) & runs_backward(centers[:, -1] - centers[:, 0]))[:, None, None]
+    return SDAnchors(
+        anchors.kinds, torch.where(turn, centers.flip(1), centers), torch.where(turn, rights.flip(1), lefts),
+        torch.where(turn, lefts.flip(1), rights),
+    )
 
 
 def line_length(line: Tensor) -> Tensor:

@@ -1,0 +1,83 @@
+"""What the pixels of a picture show: a class each, and the instances and regions that they make up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+IGNORE_LABEL = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """S regions of a picture; those of stuff are one a class, those of things one an instance.
+
+    Args:
+        labels: (S,) int64 class.
+        masks: (S, H, W) bool.
+
+    Raises:
+        ValueError: dtypes, numbers of dimensions or of segments differ.
+    """
+
+    labels: Tensor
+    masks: Tensor
+
+    def __post_init__(self) -> None:
+        if self.labels.dtype != torch.int64 or self.labels.dim() != 1:
+            raise ValueError(f"labels must be (S,) int64, got {tuple(self.labels.shape)} {self.labels.dtype}")
+        if self.masks.dtype != torch.bool or self.masks.dim() != 3 or len(self.masks) != len(self.labels):
+            raise ValueError(
+                f"masks must be ({len(self.labels)}, H, W) bool, got {tuple(self.masks.shape)} {self.masks.dtype}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Segments:
+        """The same on another device."""
+        return Segments(self.labels.to(device), self.masks.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class PixelLabels:
+    """The class, and where known the instance, of each pixel.
+
+    Args:
+        classes: (H, W) int64 class; IGNORE_LABEL where it is unknown or of no interest.
+        instances: (H, W) int64 number of the instance within the picture, from 1; 0 where there is none. None if
+            instances are not labelled.
+
+    Raises:
+        ValueError: a map is not (H, W) int64, or the two differ in size.
+    """
+
+    classes: Tensor
+    instances: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("classes", self.classes), ("instances", self.instances)):
+            if value is not None and (value.dtype != torch.int64 or value.dim() != 2):
+                raise ValueError(f"{name} must be (H, W) int64, got {tuple(value.shape)} {value.dtype}")
+        if self.instances is not None and self.instances.shape != self.classes.shape:
+            raise ValueError(f"instances are {tuple(self.instances.shape)}, classes {tuple(self.classes.shape)}")
+
+    def segments(self, things: Collection[int] = ()) -> Segments:
+        """Each instance of the classes ``things``, and each other class, in ascending order of class and instance.
+
+        Pixels of a thing without an instance belong to no segment.
+        """
+        instances = torch.zeros_like(self.classes) if self.instances is None else self.instances
+        is_thing = torch.isin(self.classes, self.classes.new_tensor(sorted(things)))
+        numbers = torch.where(is_thing, instances, 0)
+        known = (self.classes != IGNORE_LABEL) & (~is_thing | (instances > 0))
+        pairs = torch.stack([self.classes, numbers], dim=2)[known].unique(dim=0)                     # (S, 2)
+        found, number = pairs[:, 0, None, None], pairs[:, 1, None, None]
+        return Segments(pairs[:, 0].contiguous(), known & (self.classes == found) & (numbers == number))
+
+    def to(self, device: torch.device | str) -> PixelLabels:
+        """The same on another device."""
+        return PixelLabels(self.classes.to(device), None if self.instances is None else self.instances.to(device))

@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from perception.structures import PixelLabels, Segments
+from perception.structures.segmentation import IGNORE_LABEL
+
+CLASSES = torch.tensor([[0, 0, 1, 1], [0, 2, 1, 1], [IGNORE_LABEL, 2, 2, 1]])
+INSTANCES = torch.tensor([[0, 0, 1, 2], [0, 0, 1, 2], [0, 0, 0, 0]])
+
+
+def test_segments_are_instances_of_things_and_whole_classes_of_stuff():
+    segments = PixelLabels(CLASSES, INSTANCES).segments(things=[1])
+    assert segments.labels.tolist() == [0, 1, 1, 2]
+    assert segments.masks.sum(dim=(1, 2)).tolist() == [3, 2, 2, 3]      # the thing without an instance and the ignored
+
+
+def test_without_instances_each_class_is_one_segment():
+    segments = PixelLabels(CLASSES).segments()
+    assert segments.labels.tolist() == [0, 1, 2]
+    assert torch.equal(segments.masks.sum(dim=0), (CLASSES != IGNORE_LABEL).long())
+
+
+def test_a_picture_of_ignored_pixels_has_no_segment():
+    segments = PixelLabels(torch.full((4, 6), IGNORE_LABEL)).segments(things=[1])
+    assert len(segments) == 0
+    assert segments.masks.shape == (0, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: PixelLabels(CLASSES.int()), "classes"),
+        (lambda: PixelLabels(CLASSES, INSTANCES[:2]), "instances"),
+        (lambda: Segments(torch.zeros(2, dtype=torch.int64), torch.zeros(3, 4, 4, dtype=torch.bool)), "masks"),
+        (lambda: Segments(torch.zeros(2), torch.zeros(2, 4, 4, dtype=torch.bool)), "labels"),
+    ],
+)
+def test_maps_that_do_not_fit_are_refused_by_name(make, named):
+    with pytest.raises(ValueError, match=named):
+        make()
