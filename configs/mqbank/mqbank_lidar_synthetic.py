@@ -27,13 +27,14 @@ model = dict(
     head=dict(
         type="LaneSegmentHead",
         decoder=dict(
-            type="MQBankDecoder", channels=96, point_range=(-30.0, -15.0, -2.3, 30.0, 15.0, 1.7), num_queries=60,
+            type="MQBankDecoder", channels=96, point_range=(-30.0, -15.0, -2.3, 30.0, 15.0, 1.7), num_queries=100,
             num_layers=3, max_anchors=40, bank_size=(30, 60), dropout=0.0, shape_code=True,
         ),
         weights=dict(mask=0.0, dice=0.0),
         double_last_refine=False,
         crossing_edges="long",                     # a mirrored scene has its annotated corners the other way round
         denoising=dict(),
+        min_line_score=0.05,
     ),
     auxiliary_head=dict(in_channels=96),
 )

@@ -28,9 +28,12 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     dataset=dict(
-        map=None, lane_graph=dict(region=region), sd_map=sd_map, transforms=[aggregate, keep_region],
+        lane_graph=dict(region=region), sd_map=sd_map, transforms=[aggregate, keep_region],
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(_delete_=True, type="OpenLaneV2Metric", crossings="edges")
+val_evaluator = [
+    dict(type="OpenLaneV2Metric", crossings="edges"),
+    dict(type="VectorMapMetric", classes=("ped_crossing",)),
+]
 test_evaluator = val_evaluator
