@@ -8,7 +8,7 @@ the network that reads LiDAR. See vectormapnet_lidar_synthetic.py for the head.
 
 _base_ = "vectormapnet_lidar_synthetic.py"
 
-max_iters = 2500
+max_iters = 2300
 region = (-30.0, -15.0, 30.0, 15.0)
 cameras = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
 
