@@ -64,6 +64,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
     compare = _add_command(commands, "compare", "whole predictions in turn on one cloud", prepare_compare, repeats=30)
     compare.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="two or more, compared with the first")
+    compare.add_argument(
+        "--checkpoints", type=Path, nargs="+", metavar="FILE", help="weights of each model (seeded initial ones)"
+    )
     _add_cloud(compare)
 
     evaluation = _add_command(commands, "eval", "the map evaluation against pair by pair", prepare_eval, repeats=3)
@@ -73,6 +76,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.command == "compare" and len(args.configs) < 2:
         compare.error("compare takes two configs or more")
+    if args.command == "compare" and len(args.checkpoints or args.configs) != len(args.configs):
+        compare.error("--checkpoints takes a file for each config")
     if args.command == "scaling" and len(set(args.sizes)) < 3:
         scaling.error("--sizes takes three different sizes or more: a line goes through any two")
     return args
@@ -148,7 +153,7 @@ def prepare_model(args: argparse.Namespace, device: torch.device) -> Measure:
     """The stages of a model."""
     from perception.engine.benchmark.model import benchmark_model
 
-    (timed,) = models_from(args, [args.config], device, args.checkpoint)
+    (timed,) = models_from(args, [args.config], device, args.checkpoint and [args.checkpoint])
     return partial(benchmark_model, timed, repeats=args.repeats)
 
 
@@ -178,7 +183,8 @@ def prepare_compare(args: argparse.Namespace, device: torch.device) -> Measure:
     """Whole predictions."""
     from perception.engine.benchmark.compare import compare_models
 
-    return partial(compare_models, models_from(args, args.configs, device), repeats=args.repeats)
+    models = models_from(args, args.configs, device, args.checkpoints)
+    return partial(compare_models, models, repeats=args.repeats)
 
 
 def prepare_eval(args: argparse.Namespace, device: torch.device) -> Measure:
@@ -191,7 +197,7 @@ def prepare_eval(args: argparse.Namespace, device: torch.device) -> Measure:
 
 
 def models_from(
-    args: argparse.Namespace, configs: Sequence[Path], device: torch.device, checkpoint: Path | None = None
+    args: argparse.Namespace, configs: Sequence[Path], device: torch.device, checkpoints: Sequence[Path] | None = None
 ) -> list[TimedModel]:
     """Models of the configs, all on the recorded frame or the seeded cloud that is asked for."""
     from perception.engine.benchmark.models import recorded_model, street_model
@@ -199,11 +205,14 @@ def models_from(
     from perception.replay.history import recorded_frame
 
     cfgs = [load_config(config, ["model.compile={}"] if args.compile else []) for config in configs]
-    options: Any = {"checkpoint": checkpoint, "fuse": args.fuse}
+    weights = zip(cfgs, checkpoints or [None] * len(cfgs), strict=True)
     if args.source is None:
-        return [street_model(cfg, device, points=args.points, **options) for cfg in cfgs]
+        return [
+            street_model(cfg, device, points=args.points, checkpoint=checkpoint, fuse=args.fuse)
+            for cfg, checkpoint in weights
+        ]
     frame = recorded_frame(source_from(args), args.frame)
-    return [recorded_model(cfg, device, frame, **options) for cfg in cfgs]
+    return [recorded_model(cfg, device, frame, checkpoint=checkpoint, fuse=args.fuse) for cfg, checkpoint in weights]
 
 
 def show(title: str, rows: Sequence[Row]) -> None:

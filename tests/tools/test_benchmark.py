@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from perception.engine.benchmark.rows import REQUIRED
-from perception.errors import ConfigError, DataError
+from perception.errors import CheckpointError, ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = str(ROOT / "configs/flatformer/flatformer_tiny.py")
@@ -127,6 +127,7 @@ def test_comparison_on_a_recorded_frame(measured: Callable[..., Rows], shared_da
     [
         (["ops", "--only", "voxelise"], ConfigError, 'no op "voxelise"'),
         (["encoder", SYNTHETIC[1]], ConfigError, "PillarScatter has no encoder of groups to time"),
+        (["compare", TINY, TINY, "--checkpoints", "a.pth", "b.pth"], CheckpointError, "a.pth"),
         (["model", TINY, "--source", "nowhere"], DataError, "nowhere: path: expected a recording"),
     ],
 )
@@ -142,6 +143,7 @@ def test_what_cannot_be_timed_is_told(
     [
         [], ["speed"], ["ops", "--repeats", "0"], ["ops", "--sizes", "-1"], ["ops", "--dtype", "float16"], ["model"],
         ["model", TINY, "--points", "x"], ["compare", TINY], ["scaling", "--sizes", "100", "100", "200"],
+        ["compare", TINY, TINY, "--checkpoints", "one.pth"],
     ],
 )
 def test_bad_usage_is_refused(tool: ModuleType, words: list[str]):
