@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .se3 import SE3
+from .segmentation import PixelLabels
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +85,14 @@ class Camera:
         timestamp_ns: time of the picture.
         source: file of the picture, its encoded bytes, or None.
         image: (3, H, W) uint8 RGB once decoded.
+        labels: what the pixels show, of the picture's size; None if it is not labelled.
     """
 
     calibration: Calibration | None
     timestamp_ns: int
     source: Path | bytes | None = None
     image: Tensor | None = None
+    labels: PixelLabels | None = None
 
     def mirrored_y(self) -> Camera:
         """The camera of the mirrored scene. Raises ValueError if its picture is not decoded yet."""
@@ -97,4 +100,5 @@ class Camera:
             raise ValueError("mirroring a camera needs its decoded picture: put LoadImages first, or drop the cameras")
         calibration = None if self.calibration is None else self.calibration.mirrored_y()
         image = None if self.image is None else self.image.flip(-1)
-        return replace(self, calibration=calibration, image=image, source=None)
+        labels = None if self.labels is None else self.labels.mirrored()
+        return replace(self, calibration=calibration, image=image, labels=labels, source=None)

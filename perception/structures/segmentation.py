@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -80,4 +80,20 @@ class PixelLabels:
 
     def to(self, device: torch.device | str) -> PixelLabels:
         """The same on another device."""
-        return PixelLabels(self.classes.to(device), None if self.instances is None else self.instances.to(device))
+        return self.changed(lambda plane: plane.to(device))
+
+    def mirrored(self) -> PixelLabels:
+        """Left and right exchanged."""
+        return self.changed(lambda plane: plane.flip(1))
+
+    def resized(self, height: int, width: int) -> PixelLabels:
+        """Of another size; each pixel takes what stands at the place of its centre."""
+        rows, columns = (
+            ((torch.arange(new, device=self.classes.device) + 0.5) * (old / new)).long().clamp(max=old - 1)
+            for new, old in zip((height, width), self.classes.shape, strict=True)
+        )
+        return self.changed(lambda plane: plane[rows[:, None], columns])
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> PixelLabels:
+        """The same change of both planes, each (H, W) int64."""
+        return PixelLabels(change(self.classes), None if self.instances is None else change(self.instances))

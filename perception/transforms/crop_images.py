@@ -48,7 +48,9 @@ class CropImages:
             intrinsics = calibration.intrinsics.clone()
             intrinsics[1, 2] -= first
             calibration = replace(calibration, intrinsics=intrinsics, height=end - first)
-        return replace(camera, image=camera.image[:, first:end], calibration=calibration, source=None)
+        labels = None if camera.labels is None else camera.labels.changed(lambda plane: plane[first:end])
+        image = camera.image[:, first:end]
+        return replace(camera, image=image, labels=labels, calibration=calibration, source=None)
 
     def __repr__(self) -> str:
         return f"CropImages(rows={self.rows}, names={self.names})"

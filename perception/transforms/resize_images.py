@@ -18,8 +18,8 @@ from ..structures import Calibration, Camera, Frame
 class ResizeImages:
     """Resize the decoded pictures; intrinsics follow, so that points stay on what they fall on.
 
-    Bilinear, with the filter widened when a picture shrinks, so that fine structures do not alias. A pixel's centre has
-    whole coordinates, hence u becomes (u + 0.5) * scale - 0.5.
+    Bilinear, with the filter widened when a picture shrinks, so that fine structures do not alias; labels take the
+    nearest pixel. A pixel's centre has whole coordinates, hence u becomes (u + 0.5) * scale - 0.5.
 
     Args:
         size: height and width of every picture [pixels].
@@ -35,7 +35,8 @@ class ResizeImages:
     ) -> None:
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size must be height and width, both >= 1, got {tuple(size)}")
-        self.size, self.names, self.move_centers = tuple(size), None if names is None else tuple(names), move_centers
+        self.size, self.move_centers = (int(size[0]), int(size[1])), move_centers
+        self.names = None if names is None else tuple(names)
 
     def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
         """The frame with pictures of one size."""
@@ -54,7 +55,8 @@ class ResizeImages:
         if calibration is not None:
             intrinsics = scaled_intrinsics(calibration, self.size, move_centers=self.move_centers)
             calibration = replace(calibration, intrinsics=intrinsics, height=self.size[0], width=self.size[1])
-        return replace(camera, image=image, calibration=calibration, source=None)
+        labels = None if camera.labels is None else camera.labels.resized(*self.size)
+        return replace(camera, image=image, labels=labels, calibration=calibration, source=None)
 
     def __repr__(self) -> str:
         return f"ResizeImages(size={self.size}, names={self.names}, move_centers={self.move_centers})"

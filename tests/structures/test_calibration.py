@@ -9,7 +9,7 @@ from box_strategies import se3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perception.structures import SE3, Calibration, Camera
+from perception.structures import SE3, Calibration, Camera, PixelLabels
 
 # camera looking forward: its z is the vehicle's x, its x the vehicle's -y, its y the vehicle's -z
 FORWARD = torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]], dtype=torch.float64)
@@ -74,6 +74,14 @@ def test_mirroring_a_camera_flips_its_picture_and_forgets_the_file():
     assert mirrored.image is not None
     assert torch.equal(mirrored.image, image.flip(-1))
     assert mirrored.source is None
+
+
+def test_mirroring_a_camera_keeps_its_labels_on_what_they_label():
+    image = torch.arange(6, dtype=torch.uint8).view(1, 2, 3).expand(3, 2, 3)
+    mirrored = Camera(None, 0, image=image, labels=PixelLabels(image[0].long())).mirrored_y()
+    assert mirrored.image is not None
+    assert mirrored.labels is not None
+    assert torch.equal(mirrored.labels.classes, mirrored.image[0].long())
 
 
 def test_mirroring_a_picture_that_is_not_decoded_is_refused():

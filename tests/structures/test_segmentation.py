@@ -38,3 +38,19 @@ def test_a_picture_of_ignored_pixels_has_no_segment():
 def test_maps_that_do_not_fit_are_refused_by_name(make, named):
     with pytest.raises(ValueError, match=named):
         make()
+
+
+def test_labels_are_mirrored_with_their_instances():
+    labels = PixelLabels(torch.tensor([[0, 1, 2]]), torch.tensor([[0, 5, 6]])).mirrored()
+    assert labels.classes.tolist() == [[2, 1, 0]]
+    assert labels.instances is not None
+    assert labels.instances.tolist() == [[6, 5, 0]]
+
+
+def test_halved_labels_take_the_pixel_at_the_centre_of_each_pair():
+    labels = PixelLabels(torch.arange(16).view(2, 8) % 7).resized(1, 4)
+    assert labels.classes.tolist() == [[(8 + column) % 7 for column in (1, 3, 5, 7)]]
+
+
+def test_doubled_labels_repeat_each_pixel():
+    assert PixelLabels(torch.tensor([[3, 255]])).resized(2, 4).classes.tolist() == [[3, 3, 255, 255]] * 2

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from perception.structures import SE3, Calibration, Camera, Frame
+from perception.structures import SE3, Calibration, Camera, Frame, PixelLabels
 from perception.transforms.crop_images import CropImages
 
 RNG = np.random.default_rng(0)
@@ -23,6 +25,12 @@ def test_a_point_stays_on_what_it_fell_on():
     torch.testing.assert_close(after, before - torch.tensor([0.0, 5.0, 0.0]))
     assert int(cropped.image[0, 0, 0]) == 5
     assert tuple(cropped.image.shape) == (3, cropped.calibration.height, 50) == (3, 30, 50)
+
+
+def test_labels_are_cropped_with_the_picture():
+    labelled = replace(camera(), labels=PixelLabels(torch.arange(40).view(40, 1).expand(40, 50)))
+    cropped = CropImages((5, 35))(Frame("a", 0, cameras={"front": labelled}), RNG).cameras["front"]
+    assert torch.equal(cropped.labels.classes, cropped.image[0])
 
 
 def test_other_cameras_stay_as_they_are():

@@ -8,7 +8,7 @@ import torch
 from scene_frames import pixels, scene
 
 from perception.registry import TRANSFORMS
-from perception.structures import Camera, Frame
+from perception.structures import Camera, Frame, PixelLabels
 from perception.transforms.resize_images import ResizeImages
 
 RNG = np.random.default_rng(0)
@@ -54,6 +54,15 @@ def test_a_bright_spot_stays_under_the_point_that_falls_on_it():
     rows, columns = torch.meshgrid(torch.arange(30.0), torch.arange(40.0), indexing="ij")
     center = torch.stack([(image * columns).sum(), (image * rows).sum()]) / image.sum()
     torch.testing.assert_close(center.float(), pixels(resized)[0, :2], atol=0.05, rtol=0)     # grey levels are whole
+
+
+def test_labels_get_the_size_of_the_picture_and_no_class_between_two():
+    labels = PixelLabels(torch.where(torch.arange(64) < 32, 2, 9).expand(40, 64))
+    frame = scene()
+    labelled = replace(frame, cameras={"front": replace(frame.cameras["front"], labels=labels)})
+    resized = ResizeImages((13, 47))(labelled, RNG).cameras["front"].labels
+    assert resized.classes.shape == (13, 47)
+    assert resized.classes.unique().tolist() == [2, 9]
 
 
 def test_a_fine_pattern_becomes_its_mean():
