@@ -97,3 +97,25 @@ class PixelLabels:
     def changed(self, change: Callable[[Tensor], Tensor]) -> PixelLabels:
         """The same change of both planes, each (H, W) int64."""
         return PixelLabels(change(self.classes), None if self.instances is None else change(self.instances))
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationPredictions:
+    """What a model says that the pixels of one picture show.
+
+    Args:
+        token: the frame's name, as in `Frame.token`.
+        timestamp_ns: the frame's time.
+        classes: (H, W) int64 class.
+
+    Raises:
+        ValueError: the map is not (H, W) int64.
+    """
+
+    token: str
+    timestamp_ns: int
+    classes: Tensor
+
+    def __post_init__(self) -> None:
+        if self.classes.dtype != torch.int64 or self.classes.dim() != 2:
+            raise ValueError(f"classes must be (H, W) int64, got {tuple(self.classes.shape)} {self.classes.dtype}")

@@ -1,0 +1,34 @@
+"""Cross entropy of class maps, with a weight a pixel."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from perception.models.sliding_window import resize_maps
+from perception.structures.segmentation import IGNORE_LABEL
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean cross entropy over all pixels; those to ignore count as 0.
+
+    Args:
+        logits: (B, K, h, w); brought to the size of the labels.
+        labels: (B, H, W) int64 class, or IGNORE_LABEL.
+        weights: (B, H, W), multiplies the loss of each pixel; None counts all alike.
+
+    Raises:
+        ValueError: labels or weights are of another shape than told here.
+    """
+    if labels.dim() != 3 or len(labels) != len(logits):
+        raise ValueError(f"labels must be ({len(logits)}, H, W), got {tuple(labels.shape)}")
+    if weights is not None and weights.shape != labels.shape:
+        raise ValueError(f"weights must be {tuple(labels.shape)} as the labels, got {tuple(weights.shape)}")
+    logits = resize_maps(logits, labels.shape[1:]).float()
+    loss = F.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL, reduction="none")    # (B, H, W)
+    return (loss if weights is None else loss * weights).mean()
+
+
+def pixel_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Percentage of all pixels, those to ignore included, whose class has the greatest of the logits (B, K, h, w)."""
+    return 100 * (resize_maps(logits.detach(), labels.shape[1:]).argmax(dim=1) == labels).float().mean()
