@@ -14,7 +14,18 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DataError, suggestion
-from ..structures import SE3, Annotations, Boxes3D, Calibration, Camera, Frame, NuScenesRows, PointCloud, Sweep
+from ..structures import (
+    SE3,
+    Annotations,
+    Boxes3D,
+    Calibration,
+    Camera,
+    Frame,
+    NuScenesRows,
+    PixelLabels,
+    PointCloud,
+    Sweep,
+)
 from ..structures.vector_map import VectorMap
 from .base import FrameDataset, Transform, count_labels, labels_of
 from .index import CameraRecord, FrameIndex, FrameRecord, IndexSource, ObjectRecord, SweepRecord, pose_from_row
@@ -167,10 +178,9 @@ class IndexedDataset(FrameDataset):
         )
 
     def _load_cameras(self, record: FrameRecord, ego_from_global: SE3) -> dict[str, Camera]:
-        by_name = {camera.name: camera for camera in record.cameras}
-        return {
-            name: _camera(by_name[name], self.root, ego_from_global) for name in self.cameras if name in by_name
-        }
+        by_name = {camera.name: camera for camera in record.cameras if camera.name in self.cameras}
+        chosen = [by_name[name] for name in self.cameras if name in by_name]
+        return {camera.name: camera_of_record(camera, self.root, ego_from_global) for camera in chosen}
 
     def _annotations(self, record: FrameRecord, global_from_ego: SE3) -> Annotations:
         objects = record.objects or []
@@ -214,7 +224,10 @@ def _float64(values: Sequence[Sequence[float]]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _camera(camera: CameraRecord, root: Path, ego_from_global: SE3) -> Camera:
+def camera_of_record(
+    camera: CameraRecord, root: Path, ego_from_global: SE3, labels: PixelLabels | None = None
+) -> Camera:
+    """A camera whose picture is still to be read, seen from an ego frame. Raises DataError if the file is absent."""
     path = root / camera.path
     if not path.is_file():
         raise DataError(path, f"picture of {camera.name}", "a file", "no such file")
@@ -225,4 +238,4 @@ def _camera(camera: CameraRecord, root: Path, ego_from_global: SE3) -> Camera:
         width=camera.width,
         height=camera.height,
     )
-    return Camera(calibration=calibration, timestamp_ns=camera.timestamp_ns, source=path)
+    return Camera(calibration=calibration, timestamp_ns=camera.timestamp_ns, source=path, labels=labels)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..registry import TRANSFORMS
 from ..structures import Camera, Frame
+from .picture_geometry import cropped, decoded
 
 
 @TRANSFORMS.register_module()
@@ -39,18 +40,10 @@ class CropImages:
 
     def _cropped(self, camera: Camera, place: str) -> Camera:
         first, end = self.rows
-        if camera.image is None:
-            raise ValueError(f"{place} has no decoded picture: put LoadImages first")
-        if camera.image.shape[1] < end:
-            raise ValueError(f"{place} has {camera.image.shape[1]} rows, cannot keep {first} to {end - 1}")
-        calibration = camera.calibration
-        if calibration is not None:
-            intrinsics = calibration.intrinsics.clone()
-            intrinsics[1, 2] -= first
-            calibration = replace(calibration, intrinsics=intrinsics, height=end - first)
-        labels = None if camera.labels is None else camera.labels.changed(lambda plane: plane[first:end])
-        image = camera.image[:, first:end]
-        return replace(camera, image=image, labels=labels, calibration=calibration, source=None)
+        rows, columns = decoded(camera, place).shape[1:]
+        if rows < end:
+            raise ValueError(f"{place} has {rows} rows, cannot keep {first} to {end - 1}")
+        return cropped(camera, (first, 0), (end - first, columns), place)
 
     def __repr__(self) -> str:
         return f"CropImages(rows={self.rows}, names={self.names})"

@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor
-from torchvision.transforms.v2 import functional as pictures
 
 from ..registry import TRANSFORMS
-from ..structures import Calibration, Camera, Frame
+from ..structures import Frame
+from .picture_geometry import resized
 
 
 @TRANSFORMS.register_module()
 class ResizeImages:
     """Resize the decoded pictures; intrinsics follow, so that points stay on what they fall on.
 
-    Bilinear, with the filter widened when a picture shrinks, so that fine structures do not alias; labels take the
-    nearest pixel. A pixel's centre has whole coordinates, hence u becomes (u + 0.5) * scale - 0.5.
+    See `picture_geometry.resized` for how.
 
     Args:
         size: height and width of every picture [pixels].
@@ -41,32 +38,11 @@ class ResizeImages:
     def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
         """The frame with pictures of one size."""
         cameras = {
-            name: self._resized(camera, f"frame {frame.token}: camera {name}")
+            name: resized(camera, self.size, f"frame {frame.token}: camera {name}", move_centers=self.move_centers)
             if self.names is None or name in self.names else camera
             for name, camera in frame.cameras.items()
         }
         return replace(frame, cameras=cameras)
 
-    def _resized(self, camera: Camera, place: str) -> Camera:
-        if camera.image is None:
-            raise ValueError(f"{place} has no decoded picture: put LoadImages first")
-        image = pictures.resize(camera.image, list(self.size), antialias=True)
-        calibration = camera.calibration
-        if calibration is not None:
-            intrinsics = scaled_intrinsics(calibration, self.size, move_centers=self.move_centers)
-            calibration = replace(calibration, intrinsics=intrinsics, height=self.size[0], width=self.size[1])
-        labels = None if camera.labels is None else camera.labels.resized(*self.size)
-        return replace(camera, image=image, labels=labels, calibration=calibration, source=None)
-
     def __repr__(self) -> str:
         return f"ResizeImages(size={self.size}, names={self.names}, move_centers={self.move_centers})"
-
-
-def scaled_intrinsics(calibration: Calibration, size: Sequence[int], *, move_centers: bool = True) -> Tensor:
-    """(3, 3) intrinsics [pixels] for the picture resized to ``size`` (height, width); see `ResizeImages`."""
-    scale = torch.tensor([size[1] / calibration.width, size[0] / calibration.height], dtype=torch.float64)
-    intrinsics = calibration.intrinsics.clone()
-    intrinsics[:2] *= scale[:, None]
-    if move_centers:
-        intrinsics[:2, 2] += 0.5 * scale - 0.5
-    return intrinsics
