@@ -34,10 +34,10 @@ class PictureSize:
     used: tuple[int, int]
     own: tuple[int, int]
 
-    def restored(self, maps: Tensor) -> Tensor:
-        """Maps (K, h, w) of the whole tensor, at any stride -> (K, *own)."""
-        maps = resize_maps(maps[None], self.padded)[:, :, : self.used[0], : self.used[1]]
-        return resize_maps(maps, self.own)[0]
+    def restored(self, maps: Tensor, align_corners: bool = False) -> Tensor:
+        """Maps (K, h, w) of the whole tensor, at any stride -> (K, *own); see `resize_maps`."""
+        maps = resize_maps(maps[None], self.padded, align_corners)[:, :, : self.used[0], : self.used[1]]
+        return resize_maps(maps, self.own, align_corners)[0]
 
 
 @MODELS.register_module()

@@ -26,7 +26,8 @@ class Segmentor(BaseModel):
     """Wires an image backbone, a neck and a segmentation head, each built from its config.
 
     A **semantic head** gives logits (B, K, h, w) of any stride and has ``loss(raw, labels)`` on a `PixelLabels` a
-    picture; in training ``raw`` may be a record whose ``logits`` they are. A **mask head** gives a record of its own
+    picture; in training ``raw`` may be a record whose ``logits`` they are. Its ``align_corners``, False if it has none,
+    says how logits are resized. A **mask head** gives a record of its own
     and has ``loss(raw, segments)`` on `Segments` a picture and ``decode(raw, sizes)``, which turns the record and a
     `PictureSize` a picture into a `SegmentationPredictions` a picture (its token and time are filled in here).
 
@@ -34,7 +35,7 @@ class Segmentor(BaseModel):
         backbone: pictures (B, 3, H, W) -> maps of several strides; has ``channels``.
         head: maps -> ``raw``; its ``in_channels`` (widths of the maps) and ``num_classes`` are filled in unless given.
         neck: maps -> maps; its ``in_channels`` is filled in likewise. None leaves them as they are.
-        auxiliary_head: a further head for training alone, as ``head``.
+        auxiliary_head: a further head for training alone, as ``head``; its losses are called ``aux.NAME``.
         data_preprocessor: config of an `ImageDataPreprocessor`; None takes its defaults.
         classes: names of the K classes.
         things: for a mask head, the classes whose instances are told apart, maybe none; None for a semantic head.
@@ -119,8 +120,13 @@ class Segmentor(BaseModel):
         return self.neck(self.backbone(images))
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, K, h, w), of a semantic head, in training too."""
-        return logits_of(self.head(self.features(images)))
+        """(B, 3, H, W) -> (B, K, H, W), of a semantic head, in training too."""
+        return resize_maps(logits_of(self.head(self.features(images))), images.shape[2:], self.align_corners)
+
+    @property
+    def align_corners(self) -> bool:
+        """How the head's logits are resized, see `resize_maps`."""
+        return bool(getattr(self.head, "align_corners", False))
 
     def evaluate(self, images: Tensor) -> Any:
         """What the head gives, by windows and with augmentation where the config says so."""
@@ -129,9 +135,7 @@ class Segmentor(BaseModel):
         return self.head(self.features(images)) if self.window is None else self._windowed_logits(images)
 
     def _windowed_logits(self, images: Tensor) -> Tensor:
-        if self.window is None:
-            return resize_maps(self.logits(images), images.shape[2:])
-        return self.window.logits(self.logits, images)
+        return self.logits(images) if self.window is None else self.window.logits(self.logits, images)
 
     def stages(self, batch: Mapping[str, Any]) -> list[Stage]:
         """The steps from the inputs of a batch to its predictions; without windows and augmentation."""
@@ -172,7 +176,8 @@ class Segmentor(BaseModel):
         truth = list(labels) if self.things is None else [entry.segments(self.things) for entry in labels]
         losses = dict(self.head.loss(self.head(maps), truth))
         if self.auxiliary_head is not None:
-            losses |= self.auxiliary_head.loss(self.auxiliary_head(maps), truth)
+            further = self.auxiliary_head.loss(self.auxiliary_head(maps), truth)
+            losses |= {f"aux.{name}": value for name, value in further.items()}
         return losses
 
     @torch.no_grad()
@@ -180,11 +185,9 @@ class Segmentor(BaseModel):
         """What the head gave to predictions of the size of each frame's own picture."""
         sizes = self.data_preprocessor.sizes(data_samples)
         if self.things is None:
-            maps = logits_of(raw)
-            found = [
-                SegmentationPredictions(token="", timestamp_ns=0, classes=size.restored(one).argmax(dim=0))
-                for one, size in zip(maps, sizes, strict=True)
-            ]
+            maps = zip(logits_of(raw), sizes, strict=True)
+            full = [size.restored(one, self.align_corners) for one, size in maps]
+            found = [SegmentationPredictions(token="", timestamp_ns=0, classes=scores.argmax(dim=0)) for scores in full]
         else:
             found = self.head.decode(raw, sizes)
         return [

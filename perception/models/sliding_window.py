@@ -65,11 +65,17 @@ class SlidingWindow:
         return rows[:, None] * columns
 
 
-def resize_maps(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, K, h, w) -> (B, K, *size), bilinear between pixel centres; the given one if it has that size."""
+def resize_maps(maps: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """(B, K, h, w) -> (B, K, *size), bilinear; the given one if it has that size.
+
+    Args:
+        maps: (B, K, h, w).
+        size: height and width.
+        align_corners: the centres of the corner pixels, not their outer corners, fall on each other.
+    """
     if tuple(maps.shape[2:]) == tuple(size):
         return maps
-    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=align_corners)
 
 
 def averaged_scores(

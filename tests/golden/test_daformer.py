@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from perception.models.image_backbones.mit import MiTBlock, MixTransformer, OverlapPatchEmbed
 from perception.models.image_data_preprocessor import PictureSize
 from perception.models.key_map import rename_part
-from perception.models.losses.pixel_cross_entropy import pixel_accuracy, pixel_cross_entropy
+from perception.models.losses.weighted_cross_entropy import pixel_accuracy, weighted_cross_entropy
 from perception.models.sliding_window import SlidingWindow, resize_maps
 from perception.registry import MODELS
 from perception_plugins.daformer import load_official
@@ -119,9 +119,9 @@ def _segmentor(golden: Golden) -> None:
 
 def _ce_loss(golden: Golden) -> None:
     logits, labels = golden.inputs["logits"].requires_grad_(), golden.inputs["label"][:, 0].long()
-    weighted = pixel_cross_entropy(logits, labels, golden.inputs["weight"])
+    weighted = weighted_cross_entropy(logits, labels, golden.inputs["weight"])
     check_outputs(golden, {
-        "loss_weighted": weighted, "loss_unweighted": pixel_cross_entropy(logits, labels),
+        "loss_weighted": weighted, "loss_unweighted": weighted_cross_entropy(logits, labels),
         "acc": pixel_accuracy(logits, labels),
     })
     weighted.backward()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.models.image_data_preprocessor import PictureSize
-from perception.models.losses.pixel_cross_entropy import pixel_cross_entropy
+from perception.models.losses.weighted_cross_entropy import weighted_cross_entropy
 from perception.registry import MODELS
 from perception.structures import Camera, Frame, PixelLabels, SegmentationPredictions, Segments
 
@@ -49,7 +49,7 @@ class PointwiseHead(nn.Module):
 
     def loss(self, raw: Tensor | WithAuxiliary, labels: Sequence[PixelLabels]) -> dict[str, Tensor]:
         classes = torch.stack([entry.classes for entry in labels])
-        return {"loss_seg": pixel_cross_entropy(getattr(raw, "logits", raw), classes)}
+        return {"loss_seg": weighted_cross_entropy(getattr(raw, "logits", raw), classes)}
 
 
 @dataclass(frozen=True)

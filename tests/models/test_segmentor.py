@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from labelled_pictures import CLASSES, labelled_frame, small_segmentor
+from torch.nn import functional as F
 
 from perception.engine.checkpoint import save_checkpoint
 from perception.errors import CheckpointError, ConfigError
@@ -65,10 +66,12 @@ def test_a_mask_head_learns_from_segments_and_decodes_by_itself():
 
 
 def test_an_auxiliary_head_adds_its_losses():
-    model = model_of(auxiliary_head={"type": "OneMaskAClassHead"}, things=(1,), head_options={})
-    model.head = MODELS.build({"type": "OneMaskAClassHead", "in_channels": (8,), "num_classes": 3})
-    losses = run(model.train(), [labelled_frame()], "loss")
-    assert set(losses) == {"loss_mask"}
+    model = model_of(auxiliary_head={"type": "PointwiseHead"}).train()
+    losses = run(model, [labelled_frame()], "loss")
+    assert set(losses) == {"loss_seg", "aux.loss_seg"}
+    losses["aux.loss_seg"].backward()
+    assert model.auxiliary_head.classifier.weight.grad is not None
+    assert model.head.classifier.weight.grad is None
 
 
 @pytest.mark.parametrize("augmentation", [None, {"scales": (1.0, 1.5), "flip": True}])
@@ -78,6 +81,16 @@ def test_windows_and_augmentation_give_a_score_a_class_and_pixel(window, augment
     raw = run(model, [labelled_frame()], "tensor")
     assert raw.shape == ((1, 3, 40, 56) if window or augmentation else (1, 3, 10, 14))
     assert run(model, [labelled_frame()], "predict")[0].classes.shape == (40, 56)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_logits_are_resized_as_the_head_says(align_corners):
+    model = model_of().eval()
+    model.head.align_corners = align_corners
+    images = model.data_preprocessor([labelled_frame()])["inputs"]["images"]
+    expected = F.interpolate(model.evaluate(images), (40, 56), mode="bilinear", align_corners=align_corners)
+    torch.testing.assert_close(model.logits(images), expected)
+    assert torch.equal(run(model, [labelled_frame()], "predict")[0].classes, expected[0].argmax(dim=0))
 
 
 def test_a_window_as_large_as_the_picture_changes_no_class():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.models.conv_unit import ConvUnit
-from perception.models.losses.pixel_cross_entropy import pixel_accuracy, pixel_cross_entropy
+from perception.models.losses.weighted_cross_entropy import pixel_accuracy, weighted_cross_entropy
 from perception.registry import MODELS
 from perception.structures import PixelLabels
 
@@ -97,5 +97,5 @@ class DAFormerHead(nn.Module):
         """
         classes = torch.stack([entry.classes for entry in labels])                         # (B, H, W)
         return {
-            "decode.loss_seg": pixel_cross_entropy(raw, classes), "decode.acc_seg": pixel_accuracy(raw, classes),
+            "decode.loss_seg": weighted_cross_entropy(raw, classes), "decode.acc_seg": pixel_accuracy(raw, classes),
         }

@@ -51,7 +51,7 @@ class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
                 f"max_iters must be >= 1, warmup >= 0 and by_epoch False, got {max_iters}, {warmup} and {by_epoch}"
             )
         self.max_iters = max_iters
-        self.options = {"warmup": warmup, "ratio": ratio, "power": power, "least": least}
+        self.options: dict[str, Any] = {"warmup": warmup, "ratio": ratio, "power": power, "least": least}
         super().__init__(optimizer, by_epoch=False, **kwargs)
 
     def _get_value(self) -> list[float]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from perception.errors import ConfigError
 from perception.models.image_data_preprocessor import ImageDataPreprocessor
-from perception.models.losses.pixel_cross_entropy import pixel_accuracy, pixel_cross_entropy
+from perception.models.losses.weighted_cross_entropy import pixel_accuracy, weighted_cross_entropy
 from perception.models.segmentor import Segmentor
 from perception.models.stage import Stage
 from perception.registry import MODELS
@@ -180,7 +180,7 @@ class SelfTraining(BaseModel):
             losses["src.loss_imnet_feat_dist"] = self.feature_distance(features[-1], frozen, classes)
         mix = class_mix(source, classes, target, self.label(target), rng)
         logits = self.student.logits(self.augmented(mix.images, rng))
-        losses["mix.decode.loss_seg"] = pixel_cross_entropy(logits, mix.labels, mix.weights)
+        losses["mix.decode.loss_seg"] = weighted_cross_entropy(logits, mix.labels, mix.weights)
         losses["mix.decode.acc_seg"] = pixel_accuracy(logits, mix.labels)
         return losses
 

@@ -9,7 +9,7 @@ from perception.models.sliding_window import resize_maps
 from perception.structures.segmentation import IGNORE_LABEL
 
 
-def pixel_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean cross entropy over all pixels; those to ignore count as 0.
 
     Args:
