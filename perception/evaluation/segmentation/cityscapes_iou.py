@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from perception.datasets.cityscapes_labels import CATEGORIES, INSTANCE_FACTOR, PICTURE_LABELS, CityscapesLabel
+from perception.datasets.cityscapes_labels import CATEGORIES, INSTANCE_FACTOR, PICTURE_LABELS
 
-from .pair_counts import checked_labels, integer_maps, mean_or_nan, pair_counts, ratio
+from .pair_counts import checked_labels, mean_or_nan, pair_counts, ratio
 
 NUM_LABELS = len(PICTURE_LABELS)
 
@@ -60,14 +60,12 @@ class CityscapesIoU:
         self.class_weights = np.zeros((2, NUM_LABELS))
         self.category_weights = np.zeros((2, NUM_LABELS))
 
-    def update(
-        self, truth: npt.ArrayLike, instances: npt.ArrayLike | None, predictions: npt.ArrayLike
-    ) -> None:
+    def update(self, truth: npt.ArrayLike, instances: npt.ArrayLike, predictions: npt.ArrayLike) -> None:
         """Count one picture.
 
         Args:
             truth: (H, W) label ids in [0, 33].
-            instances: (H, W) 1000 * label id + number for instances, label ids elsewhere; None for no iIoU.
+            instances: (H, W) 1000 * label id + number for instances, label ids elsewhere.
             predictions: (H, W) label ids in [0, 33].
 
         Raises:
@@ -76,9 +74,7 @@ class CityscapesIoU:
         pairs = pair_counts(truth, predictions)
         for name, labels in (("truth", pairs.first), ("predictions", pairs.second)):
             checked_labels(labels, 0, NUM_LABELS - 1, name)
-        if instances is not None:
-            integer_maps(truth, instances)
-            self._add_instances(instances, predictions)
+        self._add_instances(instances, predictions)
         self.counts[pairs.first, pairs.second] += pairs.counts
 
     def _add_instances(self, instances: npt.ArrayLike, predictions: npt.ArrayLike) -> None:
@@ -128,10 +124,3 @@ class CityscapesIoU:
         """(G,) pixels of scored labels outside each group that are predicted as one of ``predicted``, both (G, 34)."""
         return np.einsum("gi,ij,gj->g", SCORED & ~groups, self.counts, predicted)
 
-
-def label_of(name: str) -> CityscapesLabel:
-    """The label of this name. Raises ValueError if it is unknown."""
-    for label in PICTURE_LABELS:
-        if label.name == name:
-            return label
-    raise ValueError(f"there is no Cityscapes label {name!r}")

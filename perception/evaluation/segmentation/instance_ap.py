@@ -18,7 +18,7 @@ from perception.datasets.cityscapes_labels import INSTANCE_FACTOR, PICTURE_LABEL
 
 from .pair_counts import compact, mean_or_nan, ratio
 
-OVERLAPS = np.arange(10) * 0.05 + 0.5
+OVERLAPS = np.arange(0.5, 1.0, 0.05)                       # to the last bit those of the official script
 MIN_REGION = 100                                            # smaller true instances [pixels] are no matter
 CLASS_IDS = tuple(label.id for label in PICTURE_LABELS if label.has_instances and label.is_scored)
 IGNORED_IDS = tuple(label.id for label in PICTURE_LABELS if not label.is_scored)
@@ -180,6 +180,6 @@ def average_precision(scores: np.ndarray, is_match: np.ndarray, num_missed: int)
 
 def shared_pixels(masks: np.ndarray, regions: np.ndarray, num_regions: int) -> np.ndarray:
     """(P, G) int64 pixels that each of (P, H, W) bool masks has in each of G regions; (H * W,) region of each pixel."""
-    mask, pixel = np.nonzero(masks.reshape(len(masks), -1))
+    mask, pixel = np.nonzero(masks.reshape(len(masks), regions.size))
     codes = mask * num_regions + regions[pixel]
     return np.bincount(codes, minlength=len(masks) * num_regions).reshape(len(masks), num_regions)

@@ -1,8 +1,8 @@
 """Panoptic quality of points as nuScenes scores it (Fong et al., "Panoptic nuScenes", RA-L 2022).
 
-Labels are 1000 * challenge class + instance, and a segment is all points of one label. Points without a true class are
-left out. Unlike that of pictures there is neither void nor crowd; misses and false predictions of few points are
-forgiven, matches of few points count, and all means run over all 16 classes: one that does not occur counts as 0.
+Labels are 1000 * class + instance, and a segment is all points of one label. Points without a true class are left out.
+Unlike that of pictures there is neither void nor crowd; misses and false predictions of few points are forgiven,
+matches of few points count, and all means run over all 16 classes: one that does not occur counts as 0.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .pair_counts import PairCounts, checked_labels, pair_counts, ratio
+from .pair_counts import PairCounts, checked_labels, integer_maps, pair_counts, ratio
 
 INSTANCE_FACTOR = 1000
+SPAN = 2**16                                                # of labels; a segment is counted as SPAN * class + label
 IGNORED = 0
 NUM_CLASSES = 17                                            # with the ignored one
 FIRST_STUFF = 11                                            # classes 1 to 10 are things, 11 to 16 stuff
@@ -72,18 +73,26 @@ class LidarPanopticQuality:
         self.tp, self.fp, self.fn = (np.zeros(num_classes, np.int64) for _ in range(3))
         self.iou_sum = np.zeros(num_classes)
 
-    def update(self, truth: npt.ArrayLike, predictions: npt.ArrayLike) -> None:
-        """Count one scan: (N,) true and predicted labels.
+    def update(
+        self, truth: npt.ArrayLike, predictions: npt.ArrayLike, true_classes: npt.ArrayLike | None = None
+    ) -> None:
+        """Count one scan.
+
+        Args:
+            truth: (N,) true labels.
+            predictions: (N,) predicted labels.
+            true_classes: (N,) challenge class of each point, for a truth of 1000 * general index + instance, in which
+                several indices make one class and their instances must not be joined; None: truth // 1000.
 
         Raises:
-            ValueError: lengths differ or a class is unknown.
+            ValueError: lengths differ, or a label or a class is unknown.
         """
-        self.add(checked_pairs(truth, predictions, self.num_classes))
+        self.add(segment_pairs(truth, predictions, true_classes, self.num_classes))
 
     def add(self, pairs: PairCounts) -> None:
-        """Count one scan whose pairs (truth, prediction) are counted already."""
-        np.add.at(self.counts, (pairs.first // INSTANCE_FACTOR, pairs.second // INSTANCE_FACTOR), pairs.counts)
-        segments = Segments.of_pairs(pairs[pairs.first // INSTANCE_FACTOR != IGNORED])
+        """Count one scan from its `segment_pairs`."""
+        np.add.at(self.counts, (pairs.first // SPAN, pairs.second // SPAN), pairs.counts)
+        segments = Segments.of_pairs(pairs[pairs.first // SPAN != IGNORED])
         match = segments.is_match & (segments.true_class == segments.found_class)
         classes = segments.true_class[match]
         self.tp += np.bincount(classes, minlength=self.num_classes)
@@ -91,9 +100,9 @@ class LidarPanopticQuality:
         self.fn += self._misses(*segments.pairs.firsts(), segments.pairs.first[match])
         self.fp += self._misses(*segments.pairs.seconds(), segments.pairs.second[match])
 
-    def _misses(self, labels: np.ndarray, sizes: np.ndarray, matched: np.ndarray) -> np.ndarray:
-        """(17,) segments of enough points, given labels and sizes, that are not among the matched labels."""
-        missed = labels[(sizes >= self.min_points) & ~np.isin(labels, matched)] // INSTANCE_FACTOR
+    def _misses(self, segments: np.ndarray, sizes: np.ndarray, matched: np.ndarray) -> np.ndarray:
+        """(17,) segments of enough points, given segments and sizes, that are not among the matched ones."""
+        missed = segments[(sizes >= self.min_points) & ~np.isin(segments, matched)] // SPAN
         return np.bincount(missed[missed != IGNORED], minlength=self.num_classes)
 
     def merge(self, other: LidarPanopticQuality) -> None:
@@ -123,7 +132,7 @@ class Segments:
     """Pairs of a true and a predicted segment that share points, of one scan.
 
     Args:
-        pairs: their labels and the points that they share, (K,).
+        pairs: the two segments, each SPAN * class + label, and the points that they share, (K,).
         true_sizes: (K,) points of the true segment.
         found_sizes: (K,) points of the predicted one.
     """
@@ -142,12 +151,12 @@ class Segments:
     @property
     def true_class(self) -> np.ndarray:
         """(K,) class of the true segment."""
-        return self.pairs.first // INSTANCE_FACTOR
+        return self.pairs.first // SPAN
 
     @property
     def found_class(self) -> np.ndarray:
         """(K,) class of the predicted segment."""
-        return self.pairs.second // INSTANCE_FACTOR
+        return self.pairs.second // SPAN
 
     @property
     def iou(self) -> np.ndarray:
@@ -160,9 +169,14 @@ class Segments:
         return self.iou > MATCH_IOU
 
 
-def checked_pairs(truth: npt.ArrayLike, predictions: npt.ArrayLike, num_classes: int = NUM_CLASSES) -> PairCounts:
-    """Pairs of labels of one scan. Raises ValueError if lengths differ or a class is unknown."""
-    pairs = pair_counts(truth, predictions)
-    for name, labels in (("truth", pairs.first), ("predictions", pairs.second)):
-        checked_labels(labels // INSTANCE_FACTOR, 0, num_classes - 1, f"classes of {name}")
-    return pairs
+def segment_pairs(
+    truth: npt.ArrayLike, predictions: npt.ArrayLike, true_classes: npt.ArrayLike | None, num_classes: int
+) -> PairCounts:
+    """Pairs of a true and a predicted segment, each SPAN * class + label; see `LidarPanopticQuality.update`."""
+    true, predicted = integer_maps(truth, predictions)
+    for name, labels in (("truth", true), ("predictions", predicted)):
+        checked_labels(labels, 0, SPAN - 1, name)
+    classes = true // INSTANCE_FACTOR if true_classes is None else integer_maps(true_classes, truth)[0]
+    checked_labels(classes, 0, num_classes - 1, "classes of truth")
+    checked_labels(predicted // INSTANCE_FACTOR, 0, num_classes - 1, "classes of predictions")
+    return pair_counts(SPAN * classes + true, SPAN * (predicted // INSTANCE_FACTOR) + predicted)

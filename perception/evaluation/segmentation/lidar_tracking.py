@@ -16,13 +16,13 @@ import numpy.typing as npt
 from .lidar_panoptic import (
     FIRST_STUFF,
     IGNORED,
-    INSTANCE_FACTOR,
     MIN_POINTS,
     NUM_CLASSES,
+    SPAN,
     LidarPanopticQuality,
     LidarPanopticScores,
     Segments,
-    checked_pairs,
+    segment_pairs,
 )
 from .pair_counts import mean_or_nan, pair_counts, ratio, rows_of, sums_by_label
 
@@ -86,18 +86,31 @@ class LidarPanopticTracking:
         self.association_sum, self.num_tubes = 0.0, 0
         self.track_sum, self.num_tracks = 0.0, 0
 
-    def update(self, truth: Sequence[npt.ArrayLike], predictions: Sequence[npt.ArrayLike]) -> None:
-        """Count one scene: (N_t,) true and predicted labels of each of its scans, in order.
+    def update(
+        self,
+        truth: Sequence[npt.ArrayLike],
+        predictions: Sequence[npt.ArrayLike],
+        true_classes: Sequence[npt.ArrayLike] | None = None,
+    ) -> None:
+        """Count one scene.
+
+        Args:
+            truth: (N_t,) true labels of each of its scans, in order.
+            predictions: (N_t,) predicted labels likewise.
+            true_classes: (N_t,) challenge classes likewise, see `LidarPanopticQuality.update`.
 
         Raises:
-            ValueError: numbers of scans or of points differ, or a class is unknown.
+            ValueError: numbers of scans or of points differ, or a label or a class is unknown.
         """
-        if len(truth) != len(predictions):
+        classes = [None] * len(truth) if true_classes is None else list(true_classes)
+        if not len(truth) == len(predictions) == len(classes):
             raise ValueError(f"truth and predictions must have as many scans, got {len(truth)} and {len(predictions)}")
-        scans = [checked_pairs(*scan, self.quality.num_classes) for scan in zip(truth, predictions, strict=True)]
+        scans = [
+            segment_pairs(*scan, self.quality.num_classes) for scan in zip(truth, predictions, classes, strict=True)
+        ]
         for pairs in scans:
             self.quality.add(pairs)
-        segments = [Segments.of_pairs(pairs[pairs.first // INSTANCE_FACTOR != IGNORED]) for pairs in scans]
+        segments = [Segments.of_pairs(pairs[pairs.first // SPAN != IGNORED]) for pairs in scans]
         for before, now in itertools.pairwise(segments):
             self._add_switches(before, now)
         self._add_tubes(segments)
@@ -111,7 +124,7 @@ class LidarPanopticTracking:
         row = rows_of(later.first, earlier.first)
         switched = row >= 0
         switched[switched] = earlier.second[row[switched]] != later.second[switched]
-        classes, iou = later.first[switched] // INSTANCE_FACTOR, now.iou[matched[1]][switched]
+        classes, iou = later.first[switched] // SPAN, now.iou[matched[1]][switched]
         self.id_switches += np.bincount(classes, minlength=self.quality.num_classes)
         self.switched_iou += np.bincount(classes, weights=iou, minlength=self.quality.num_classes)
 
@@ -166,7 +179,7 @@ class LidarPanopticTracking:
         """Scores over all that was counted."""
         quality, switches = self.quality, self.id_switches
         weight, truth = quality.tp + quality.fp / 2 + quality.fn / 2, quality.tp + quality.fn
-        things = self._is_thing(np.arange(quality.num_classes) * INSTANCE_FACTOR) & (truth > 0)
+        things = self._is_thing(np.arange(quality.num_classes) * SPAN) & (truth > 0)
         motsa = ratio(quality.tp - quality.fp - switches, truth)
         smotsa = ratio(quality.iou_sum - quality.fp - switches, truth)
         motsp = ratio(quality.iou_sum, quality.tp, empty=0.0)
@@ -181,7 +194,7 @@ class LidarPanopticTracking:
         )
 
     def _is_thing(self, labels: np.ndarray) -> np.ndarray:
-        classes = labels // INSTANCE_FACTOR
+        classes = labels // SPAN
         return (classes != IGNORED) & (classes < self.quality.first_stuff)
 
     def _large(self, labels: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
