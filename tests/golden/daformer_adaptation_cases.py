@@ -58,7 +58,7 @@ def _feature_distance(golden: Golden) -> None:
 
 def _ema_update(golden: Golden) -> None:
     config, inputs = golden.config, golden.inputs
-    names = ("w", "s")
+    names = [name.removeprefix("student_") for name in inputs if name.startswith("student_")]
     teacher = nn.ParameterDict({name: inputs[f"teacher_{name}0"] for name in names}).requires_grad_(False)
     kept, states = [], []
     for step, iteration in enumerate(config["iters"]):
@@ -115,15 +115,16 @@ def _selftrain_loop(golden: Golden) -> None:
         "type": "SelfTraining", "student": segmentor_config(config), "momentum": config["alpha"],
         "threshold": config["pseudo_threshold"], "ignore_top": config["ignore_top"],
         "ignore_bottom": config["ignore_bottom"],
-        "feature_distance": {
+        "feature_distance": None if not config["lambda_fd"] else {
             "things": config["fd_classes"], "weight": config["lambda_fd"], "min_share": config["min_ratio"],
         },
     })
     model.student.load_state_dict(load_official(golden.state))
     model.teacher.load_state_dict(model.student.state_dict())
-    frozen = {k: v for k, v in golden.state.items() if k.startswith("imnet_model.backbone.")}
-    frozen = {key.removeprefix("imnet_model.backbone."): value for key, value in frozen.items()}
-    model.reference.load_state_dict(rename_part(frozen, load_official, "backbone.", "backbone."))
+    if model.reference is not None:
+        frozen = {k: v for k, v in golden.state.items() if k.startswith("imnet_model.backbone.")}
+        frozen = {key.removeprefix("imnet_model.backbone."): value for key, value in frozen.items()}
+        model.reference.load_state_dict(rename_part(frozen, load_official, "backbone.", "backbone."))
     model.train()
     optimizer = torch.optim.SGD(model.student.parameters(), lr=config["lr"])
     logged: dict[str, list[float]] = {}

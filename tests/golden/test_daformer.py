@@ -81,8 +81,10 @@ def _mit_encoder(golden: Golden) -> None:
 
 
 def _fusion(config: Mapping[str, Any]) -> dict[str, Any]:
-    renamed = {"sep": "separable", "isa_channels": "hidden", "down_factor": "cell", "dilations": "dilations"}
-    known = {**renamed, "pool": "pool"}
+    known = {
+        "sep": "separable", "dilations": "dilations", "pool": "pool", "kernel_size": "kernel",
+        "isa_channels": "hidden", "down_factor": "cell", "key_query_num_convs": "projections",
+    }
     options = {known[key]: value for key, value in config.items() if key in known}
     return {"type": FUSIONS[config["type"]], **options}
 

@@ -25,6 +25,7 @@ DECODERS = {
 FUSIONS = [
     {"type": "ContextASPP"}, {"type": "ContextASPP", "separable": False, "dilations": (1, 2)},
     {"type": "ContextASPP", "pool": True}, {"type": "ConvFusion"}, {"type": "InterlacedAttention", "hidden": 4},
+    {"type": "ConvFusion", "kernel": 3}, {"type": "InterlacedAttention", "hidden": 4, "projections": 2},
 ]
 
 

@@ -91,6 +91,12 @@ def test_an_imagenet_encoder_becomes_the_backbone_without_its_classifier():
          f"decode_head.fuse_layer.{way}_relation.{part}_project"
          for way in ("global", "local") for part in ("query", "key", "output")))
      + [f"decode_head.fuse_layer.{way}_relation.value_project.{name}" for way in ("global", "local") for name in WB]),
+    ({"fusion": {"type": "InterlacedAttention", "projections": 2}},
+     unit_keys("decode_head.fuse_layer.in_conv", *(
+         f"decode_head.fuse_layer.{way}_relation.{part}_project{number}"
+         for way in ("global", "local") for part in ("query", "key", "output")
+         for number in ((".0", ".1") if part != "output" else ("",))))
+     + [f"decode_head.fuse_layer.{way}_relation.value_project.{name}" for way in ("global", "local") for name in WB]),
 ])
 def test_the_options_of_the_fusion_have_their_keys_too(options, keys):
     with torch.device("meta"):

@@ -77,16 +77,17 @@ class ContextASPP(nn.Module):
 
 @MODELS.register_module()
 class ConvFusion(nn.Module):
-    """A 1x1 convolution with norm and ReLU: no context at all.
+    """One convolution with norm and ReLU: as published, 1x1, no context at all.
 
     Args:
         in_channels: width of the input.
         channels: width of the output.
+        kernel: side of its window, odd.
     """
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, *, kernel: int = 1) -> None:
         super().__init__()
-        self.unit = conv_unit(in_channels, channels)
+        self.unit = conv_unit(in_channels, channels, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C, H, W)."""
@@ -99,11 +100,12 @@ class PlaneAttention(nn.Module):
     Args:
         channels: width of input and output.
         hidden: width of queries, keys and values.
+        projections: convolutions, one after the other, that give the queries, and as many for the keys.
     """
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, channels: int, hidden: int, projections: int = 1) -> None:
         super().__init__()
-        self.query, self.key = conv_unit(channels, hidden), conv_unit(channels, hidden)
+        self.query, self.key = _projection(channels, hidden, projections), _projection(channels, hidden, projections)
         self.value = nn.Conv2d(channels, hidden, 1)
         self.output = conv_unit(hidden, channels)
 
@@ -125,14 +127,17 @@ class InterlacedAttention(nn.Module):
         channels: width of the output.
         hidden: width of queries, keys and values.
         cell: rows and columns of a cell; the map is padded with zeros to whole cells.
+        projections: see `PlaneAttention`.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, hidden: int = 256, cell: Sequence[int] = (8, 8)) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, hidden: int = 256, cell: Sequence[int] = (8, 8), projections: int = 1
+    ) -> None:
         super().__init__()
         self.cell = (int(cell[0]), int(cell[1]))
         self.project = conv_unit(in_channels, channels)
-        self.across = PlaneAttention(channels, hidden)
-        self.within = PlaneAttention(channels, hidden)
+        self.across = PlaneAttention(channels, hidden, projections)
+        self.within = PlaneAttention(channels, hidden, projections)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C, H, W)."""
@@ -148,6 +153,11 @@ class InterlacedAttention(nn.Module):
         planes = cells.permute(0, 4, 5, 3, 1, 2).reshape(-1, C, rows, columns)             # one a cell
         cells = self.within(planes).view(B, down, along, C, rows, columns)
         return cells.permute(0, 3, 1, 4, 2, 5).reshape(x.shape)[:, :, top : top + H, left : left + W]
+
+
+def _projection(channels: int, hidden: int, count: int) -> nn.Module:
+    units = [conv_unit(hidden if number else channels, hidden) for number in range(count)]
+    return units[0] if count == 1 else nn.Sequential(*units)
 
 
 class ContextEmbed(nn.Module):

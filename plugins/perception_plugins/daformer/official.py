@@ -63,7 +63,7 @@ RENAMES: tuple[Rename, ...] = (
     (_FUSE + rf"bottleneck\.{_UNIT}", r"head.fusion.bottleneck.\1"),
     (_FUSE + _UNIT, r"head.fusion.unit.\1"),
     (_FUSE + rf"in_conv\.{_UNIT}", r"head.fusion.project.\1"),
-    (_FUSE + rf"(global|local)_relation\.(query|key|output)_project\.{_UNIT}", _relation),
+    (_FUSE + r"(global|local)_relation\.(query|key|output)_project\.((?:\d+\.)?(?:conv|bn)\.\w+)", _relation),
     (_FUSE + rf"(global|local)_relation\.(value)_project\.{_WB}", _relation),
 )
 DROPPED = (r"head\.(weight|bias)",)                  # ImageNet's classes
