@@ -13,12 +13,12 @@ from .point_labels import PointLabels
 from .polylines import Polylines
 from .predictions import FramePredictions, Predictions
 from .se3 import SE3
-from .segmentation import PixelLabels, SegmentationPredictions, Segments
+from .segmentation import InstancePrediction, PanopticPrediction, PixelLabels, SegmentationPredictions, Segments
 from .vector_map import LaneGraph, MapPredictions, SDMap, VectorMap
 
 __all__ = [
     "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "Frame", "FramePredictions",
-    "GeoReference", "GlobalMap", "KittiRows", "LaneGraph", "MapPredictions", "NuScenesRows", "PixelLabels",
-    "PointCloud", "PointLabels", "Polylines", "Predictions", "SDMap", "SegmentationPredictions", "Segments", "Sweep", "VectorMap",
-    "WaymoRows", "overlaps_bev", "wrap_angle",
+    "GeoReference", "GlobalMap", "InstancePrediction", "KittiRows", "LaneGraph", "MapPredictions", "NuScenesRows",
+    "PanopticPrediction", "PixelLabels", "PointCloud", "PointLabels", "Polylines", "Predictions", "SDMap",
+    "SegmentationPredictions", "Segments", "Sweep", "VectorMap", "WaymoRows", "overlaps_bev", "wrap_angle",
 ]

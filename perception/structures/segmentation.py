@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -60,8 +60,8 @@ class PixelLabels:
 
     def __post_init__(self) -> None:
         for name, value in (("classes", self.classes), ("instances", self.instances)):
-            if value is not None and (value.dtype != torch.int64 or value.dim() != 2):
-                raise ValueError(f"{name} must be (H, W) int64, got {tuple(value.shape)} {value.dtype}")
+            if value is not None:
+                _check_map(name, value)
         if self.instances is not None and self.instances.shape != self.classes.shape:
             raise ValueError(f"instances are {tuple(self.instances.shape)}, classes {tuple(self.classes.shape)}")
 
@@ -100,22 +100,116 @@ class PixelLabels:
 
 
 @dataclass(frozen=True, eq=False)
+class PanopticPrediction:
+    """Regions that do not overlap.
+
+    Args:
+        ids: (H, W) int64 region of each pixel: i + 1 for region i, 0 for none.
+        labels: (S,) int64 class of each region.
+        scores: (S,) float32 confidence of each region.
+
+    Raises:
+        ValueError: a shape or dtype is wrong, or an id is that of no region (looked at on the CPU alone).
+    """
+
+    ids: Tensor
+    labels: Tensor
+    scores: Tensor
+
+    def __post_init__(self) -> None:
+        _check_map("ids", self.ids)
+        _check_columns(self.labels, self.scores, len(self.labels))
+        if self.ids.numel() and self.ids.device.type == "cpu":       # elsewhere it would wait for the device
+            lowest, highest = int(self.ids.min()), int(self.ids.max())
+            if not 0 <= lowest <= highest <= len(self.labels):
+                raise ValueError(f"ids must lie in [0, {len(self.labels)}], got {lowest} to {highest}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> PanopticPrediction:
+        """The same on another device."""
+        return PanopticPrediction(self.ids.to(device), self.labels.to(device), self.scores.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class InstancePrediction:
+    """Objects by mask, best first; masks may overlap.
+
+    Args:
+        masks: (N, H, W) bool.
+        labels: (N,) int64 class.
+        scores: (N,) float32 confidence.
+
+    Raises:
+        ValueError: a shape or dtype is wrong.
+    """
+
+    masks: Tensor
+    labels: Tensor
+    scores: Tensor
+
+    def __post_init__(self) -> None:
+        if self.masks.dtype != torch.bool or self.masks.dim() != 3:
+            raise ValueError(f"masks must be (N, H, W) bool, got {tuple(self.masks.shape)} {self.masks.dtype}")
+        _check_columns(self.labels, self.scores, len(self.masks))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> InstancePrediction:
+        """The same on another device."""
+        return InstancePrediction(self.masks.to(device), self.labels.to(device), self.scores.to(device))
+
+
+@dataclass(frozen=True, eq=False)
 class SegmentationPredictions:
-    """What a model says that the pixels of one picture show.
+    """What a model says that the pixels of one picture show, in the size of the picture.
 
     Args:
         token: the frame's name, as in `Frame.token`.
         timestamp_ns: the frame's time.
         classes: (H, W) int64 class.
+        panoptic: regions that do not overlap, of models that give them.
+        instances: objects, likewise.
+        class_names: names of the classes; empty if they are those of the data set.
 
     Raises:
-        ValueError: the map is not (H, W) int64.
+        ValueError: the map is not (H, W) int64, or the parts differ in size.
     """
 
     token: str
     timestamp_ns: int
     classes: Tensor
+    panoptic: PanopticPrediction | None = None
+    instances: InstancePrediction | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.classes.dtype != torch.int64 or self.classes.dim() != 2:
-            raise ValueError(f"classes must be (H, W) int64, got {tuple(self.classes.shape)} {self.classes.dtype}")
+        _check_map("classes", self.classes)
+        if self.panoptic is not None and self.panoptic.ids.shape != self.classes.shape:
+            raise ValueError(f"panoptic is {tuple(self.panoptic.ids.shape)}, classes {tuple(self.classes.shape)}")
+        if self.instances is not None and self.instances.masks.shape[1:] != self.classes.shape:
+            size = tuple(self.instances.masks.shape[1:])
+            raise ValueError(f"instances are {size}, classes {tuple(self.classes.shape)}")
+
+    def to(self, device: torch.device | str) -> SegmentationPredictions:
+        """The same on another device."""
+        return replace(
+            self,
+            classes=self.classes.to(device),
+            panoptic=None if self.panoptic is None else self.panoptic.to(device),
+            instances=None if self.instances is None else self.instances.to(device),
+        )
+
+
+def _check_map(name: str, value: Tensor) -> None:
+    if value.dtype != torch.int64 or value.dim() != 2:
+        raise ValueError(f"{name} must be (H, W) int64, got {tuple(value.shape)} {value.dtype}")
+
+
+def _check_columns(labels: Tensor, scores: Tensor, count: int) -> None:
+    if labels.dtype != torch.int64 or labels.shape != (count,):
+        raise ValueError(f"labels must be ({count},) int64, got {tuple(labels.shape)} {labels.dtype}")
+    if not scores.is_floating_point() or scores.shape != (count,):
+        raise ValueError(f"scores must be ({count},) of floats, got {tuple(scores.shape)} {scores.dtype}")
