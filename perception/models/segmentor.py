@@ -29,7 +29,7 @@ class Segmentor(BaseModel):
     picture; in training ``raw`` may be a record whose ``logits`` they are. Its ``align_corners``, False if it has none,
     says how logits are resized. A **mask head** gives a record of its own
     and has ``loss(raw, segments)`` on `Segments` a picture and ``decode(raw, sizes)``, which turns the record and a
-    `PictureSize` a picture into a `SegmentationPredictions` a picture (its token and time are filled in here).
+    `PictureSize` a picture into a `SegmentationPredictions` a picture (token, time and names are filled in here).
 
     Args:
         backbone: pictures (B, 3, H, W) -> maps of several strides; has ``channels``.
@@ -191,7 +191,7 @@ class Segmentor(BaseModel):
         else:
             found = self.head.decode(raw, sizes)
         return [
-            replace(one, token=frame.token, timestamp_ns=frame.timestamp_ns)
+            replace(one, token=frame.token, timestamp_ns=frame.timestamp_ns, class_names=self.classes)
             for one, frame in zip(found, data_samples, strict=True)
         ]
 

@@ -38,6 +38,7 @@ def test_predictions_have_the_size_of_each_frames_own_picture():
     first, second = run(model, frames, "predict")
     assert (first.token, second.token, second.timestamp_ns) == ("a", "b", 1)
     assert (first.classes.shape, second.classes.shape) == ((40, 57), (45, 50))
+    assert first.class_names == CLASSES
 
 
 def test_a_picture_is_segmented_alike_in_a_batch_of_larger_ones_where_nothing_is_padded():
