@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from .cityscapes_labels import INSTANCE_FACTOR, PICTURE_LABELS, train_id_table
+from .compact_labels import compact
 
 BASE = 256                                                  # of the digits of an id in red, green and blue
 
@@ -46,7 +47,8 @@ def panoptic_truth(instance_ids: np.ndarray) -> PanopticTruth:
     """
     if instance_ids.ndim != 2:
         raise ValueError(f"instance_ids must be (H, W), got {instance_ids.shape}")
-    values, place, counts = np.unique(instance_ids.astype(np.int64), return_inverse=True, return_counts=True)
+    values, place = compact(instance_ids.astype(np.int64))
+    counts = np.bincount(place.ravel(), minlength=len(values))
     is_instance = values >= INSTANCE_FACTOR
     labels = np.where(is_instance, values // INSTANCE_FACTOR, values)
     unknown = values[(labels < 0) | (labels >= len(PICTURE_LABELS))]
@@ -56,8 +58,8 @@ def panoptic_truth(instance_ids: np.ndarray) -> PanopticTruth:
         np.array([getattr(label, name) for label in PICTURE_LABELS]) for name in ("has_instances", "is_scored")
     )
     kept = is_scored[labels]
-    ids = np.where(kept, values, 0)[place].reshape(instance_ids.shape)
-    slices = ndimage.find_objects(place.reshape(instance_ids.shape) + 1)
+    ids = np.where(kept, values, 0)[place]
+    slices = ndimage.find_objects(place + 1)
     boxes = np.array([[x.start, y.start, x.stop - x.start, y.stop - y.start] for y, x in slices], np.int64)
     is_crowd = ~is_instance & has_instances[labels]
     return PanopticTruth(ids, values[kept], labels[kept], is_crowd[kept], counts[kept], boxes.reshape(-1, 4)[kept])

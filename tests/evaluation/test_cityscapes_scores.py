@@ -213,7 +213,7 @@ def test_shared_pixels_are_those_of_each_pair():
     rng = np.random.default_rng(1)
     masks, regions = rng.random((3, 6, 7)) < 0.5, rng.integers(0, 4, (6, 7))
     expected = [[(mask & (regions == region)).sum() for region in range(4)] for mask in masks]
-    np.testing.assert_array_equal(shared_pixels(masks, regions.ravel(), 4), expected)
+    np.testing.assert_array_equal(shared_pixels(masks, regions, 4), expected)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +224,7 @@ def test_shared_pixels_are_those_of_each_pair():
         (lambda: one_car(boxes((0, 9))[:, :9], [0.9]), r"for a truth of \(H, W\), got \(1, 9, 40\)"),
         (lambda: InstanceAP([1, 2], [2]), "class_ids and ignored_ids must be distinct"),
         (lambda: InstanceAP([1, 1000], []), r"must lie in \[0, 1000\)"),
+        (lambda: InstanceAP(overlaps=[0.3]), r"overlaps must be one or more, each 0.5 or more, got \[0.3\]"),
         (lambda: InstanceAP([24]).merge(InstanceAP([25])), "cannot merge classes"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from lidar_label_cases import FIRST_STUFF, NUM_CLASSES, random_scene
 from perception.datasets.nuscenes_lidarseg import CHALLENGE_CLASSES, challenge_class_table
 from perception.evaluation.segmentation.lidar_panoptic import MIN_POINTS, LidarPanopticQuality
 from perception.evaluation.segmentation.lidar_tracking import LidarPanopticTracking
+from perception.synthetic.taxonomy import CATEGORY_INDEX
 
 CAR, ROAD = 4000, 11000
 
@@ -136,12 +138,10 @@ def test_scans_without_points_or_true_classes_score_nothing():
 def test_the_classes_of_the_challenge_are_those_of_the_devkit():
     from nuscenes.eval.lidarseg.utils import LidarsegClassMapper
 
-    from perception.synthetic.taxonomy import CATEGORIES
-
-    theirs = LidarsegClassMapper.get_fine2coarse()
-    expected = [theirs[name] for name in CATEGORIES]
-    names = [CHALLENGE_CLASSES[label] for label in challenge_class_table()]
-    assert names == ["ignore" if name == "void_ignore" else name for name in expected]
+    mapper = LidarsegClassMapper(SimpleNamespace(lidarseg_name2idx_mapping=CATEGORY_INDEX))
+    assert dict(enumerate(challenge_class_table().tolist())) == mapper.fine_idx_2_coarse_idx_mapping
+    theirs = sorted(mapper.coarse_name_2_coarse_idx_mapping.items(), key=lambda item: item[1])
+    assert CHALLENGE_CLASSES[1:] == tuple(name for name, index in theirs if index > 0)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from perception.datasets.cityscapes_labels import CATEGORIES, LABELS, PICTURE_LABELS
 from perception.datasets.cityscapes_panoptic import ids_to_rgb, panoptic_truth, rgb_to_ids
 from perception.evaluation.segmentation.cityscapes_iou import CityscapesIoU
-from perception.evaluation.segmentation.instance_ap import MIN_REGION, OVERLAPS, InstanceAP
+from perception.evaluation.segmentation.instance_ap import InstanceAP
 from perception.evaluation.segmentation.lidar_panoptic import LidarPanopticQuality
 from perception.evaluation.segmentation.lidar_tracking import LidarPanopticTracking
 from perception.evaluation.segmentation.panoptic_quality import GROUPS, PanopticQuality, SegmentTable
@@ -55,9 +55,10 @@ def _cityscapes_pixel(config: Config, inputs: Arrays) -> dict[str, Any]:
 
 def _cityscapes_instance(config: Config, inputs: Arrays) -> dict[str, Any]:
     ids = {label.name: label.id for label in LABELS}
-    np.testing.assert_allclose(OVERLAPS, config["overlaps"], rtol=0, atol=1e-12)
-    assert config["min_region_size"] == MIN_REGION
-    precision = InstanceAP([ids[name] for name in config["instance_labels"]])
+    precision = InstanceAP(
+        [ids[name] for name in config["instance_labels"]], overlaps=config["overlaps"],
+        min_region=config["min_region_size"],
+    )
     height, width = config["shape"]
     for truth, packed, labels, scores in _numbered(inputs, "gt_instance", "pred_masks", "pred_label", "pred_score"):
         masks = np.unpackbits(packed, axis=1, count=height * width).reshape(-1, height, width)

@@ -1,10 +1,17 @@
 import pytest
 import torch
 
-from perception.structures import PixelLabels, Segments
+from perception.structures import (
+    InstancePrediction,
+    PanopticPrediction,
+    PixelLabels,
+    SegmentationPredictions,
+    Segments,
+)
 from perception.structures.segmentation import IGNORE_LABEL
 
 CLASSES = torch.tensor([[0, 0, 1, 1], [0, 2, 1, 1], [IGNORE_LABEL, 2, 2, 1]])
+SCORES = torch.tensor([0.9, 0.8])
 INSTANCES = torch.tensor([[0, 0, 1, 2], [0, 0, 1, 2], [0, 0, 0, 0]])
 
 
@@ -26,6 +33,34 @@ def test_a_picture_of_ignored_pixels_has_no_segment():
     assert segments.masks.shape == (0, 4, 6)
 
 
+def regions() -> PanopticPrediction:
+    return PanopticPrediction(INSTANCES, torch.tensor([1, 1]), SCORES)
+
+
+def objects() -> InstancePrediction:
+    return InstancePrediction(torch.stack([INSTANCES == 1, INSTANCES == 2]), torch.tensor([1, 1]), SCORES)
+
+
+def test_predictions_move_with_all_their_parts():
+    moved = SegmentationPredictions("a", 7, CLASSES, regions(), objects(), ("road", "car")).to("meta")
+    assert moved.panoptic is not None
+    assert moved.instances is not None
+    parts = (moved.classes, moved.panoptic.ids, moved.panoptic.scores, moved.instances.masks, moved.instances.labels)
+    assert all(part.device.type == "meta" for part in parts)
+    assert (moved.token, moved.timestamp_ns, moved.class_names) == ("a", 7, ("road", "car"))
+    assert (len(moved.panoptic), len(moved.instances)) == (2, 2)
+
+
+def test_a_picture_without_regions_and_objects_is_a_prediction():
+    none = torch.zeros(0, dtype=torch.int64)
+    found = SegmentationPredictions(
+        "a", 0, CLASSES, PanopticPrediction(CLASSES * 0, none, SCORES[:0]),
+        InstancePrediction(torch.zeros(0, *CLASSES.shape, dtype=torch.bool), none, SCORES[:0]),
+    )
+    assert found.panoptic is not None
+    assert len(found.panoptic) == 0
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
@@ -33,6 +68,14 @@ def test_a_picture_of_ignored_pixels_has_no_segment():
         (lambda: PixelLabels(CLASSES, INSTANCES[:2]), "instances"),
         (lambda: Segments(torch.zeros(2, dtype=torch.int64), torch.zeros(3, 4, 4, dtype=torch.bool)), "masks"),
         (lambda: Segments(torch.zeros(2), torch.zeros(2, 4, 4, dtype=torch.bool)), "labels"),
+        (lambda: SegmentationPredictions("a", 0, CLASSES.int()), "classes"),
+        (lambda: SegmentationPredictions("a", 0, CLASSES[:2], panoptic=regions()), "panoptic"),
+        (lambda: SegmentationPredictions("a", 0, CLASSES[:2], instances=objects()), "instances"),
+        (lambda: PanopticPrediction(CLASSES, torch.tensor([0, 1]), SCORES), r"ids must lie in \[0, 2\], got 0 to 255"),
+        (lambda: PanopticPrediction(INSTANCES, torch.tensor([0, 1]), SCORES[:1]), "scores"),
+        (lambda: PanopticPrediction(INSTANCES, SCORES, SCORES), "labels"),
+        (lambda: InstancePrediction(INSTANCES, torch.tensor([0, 1]), SCORES), "masks"),
+        (lambda: InstancePrediction(INSTANCES[None] > 0, torch.tensor([0, 1]), SCORES), "labels"),
     ],
 )
 def test_maps_that_do_not_fit_are_refused_by_name(make, named):

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.datasets.cityscapes_labels import INSTANCE_FACTOR, PICTURE_LABELS
+from perception.datasets.compact_labels import compact
 
-from .pair_counts import compact, mean_or_nan, ratio
+from .pair_counts import mean_or_nan, ratio
 
-OVERLAPS = np.arange(0.5, 1.0, 0.05)                       # to the last bit those of the official script
-MIN_REGION = 100                                            # smaller true instances [pixels] are no matter
+OVERLAPS = tuple(np.arange(0.5, 1.0, 0.05).tolist())
+MIN_REGION = 100                                            # [pixels]
 CLASS_IDS = tuple(label.id for label in PICTURE_LABELS if label.has_instances and label.is_scored)
 IGNORED_IDS = tuple(label.id for label in PICTURE_LABELS if not label.is_scored)
 
@@ -29,9 +30,9 @@ class InstanceScores:
     """Average precisions in 0..1.
 
     Args:
-        ap: (K, 10) by class and overlap; NaN for a class without true instances.
+        ap: (K, O) by class and overlap; NaN for a class without true instances.
         mean: over classes and overlaps; NaN if no class has true instances, as `mean50`.
-        mean50: over classes at an overlap of 0.5.
+        mean50: over classes at the first overlap, 0.5.
         num_averaged: classes in the means.
     """
 
@@ -57,20 +58,32 @@ class InstanceAP:
     Args:
         class_ids: labels that are scored.
         ignored_ids: labels whose regions, unless they are instances, excuse predictions.
+        overlaps: IoUs that a match must exceed, the first one being that of `InstanceScores.mean50`.
+        min_region: true instances of fewer pixels are no matter.
 
     Raises:
-        ValueError: a label is both, comes twice, or lies outside [0, 1000).
+        ValueError: a label is both, comes twice, or lies outside [0, 1000); an overlap is below 0.5.
     """
 
-    def __init__(self, class_ids: Sequence[int] = CLASS_IDS, ignored_ids: Collection[int] = IGNORED_IDS) -> None:
+    def __init__(
+        self,
+        class_ids: Sequence[int] = CLASS_IDS,
+        ignored_ids: Collection[int] = IGNORED_IDS,
+        *,
+        overlaps: Sequence[float] = OVERLAPS,
+        min_region: int = MIN_REGION,
+    ) -> None:
         labels = [*class_ids, *ignored_ids]
         if len(set(labels)) < len(labels):
             raise ValueError(f"class_ids and ignored_ids must be distinct, got {labels}")
         if labels and not 0 <= min(labels) <= max(labels) < INSTANCE_FACTOR:
             raise ValueError(f"class_ids and ignored_ids must lie in [0, {INSTANCE_FACTOR}), got {labels}")
+        self.overlaps, self.min_region = np.array(overlaps, np.float64), min_region      # (O,)
+        if not self.overlaps.size or (self.overlaps < 0.5).any():
+            raise ValueError(f"overlaps must be one or more, each 0.5 or more, got {list(overlaps)}")
         self.class_ids, self.ignored_ids = tuple(class_ids), tuple(ignored_ids)
         self.num_truth = np.zeros(len(class_ids), np.int64)
-        self.missed = np.zeros((len(class_ids), len(OVERLAPS)), np.int64)
+        self.missed = np.zeros((len(class_ids), len(self.overlaps)), np.int64)
         self._candidates: list[_Candidates] = []
 
     def update(
@@ -96,8 +109,8 @@ class InstanceAP:
             )
         if not np.isfinite(score).all():
             raise ValueError(f"scores must be finite, got {score[~np.isfinite(score)][0]}")
-        values, place = compact(region)                                                  # (G,) regions, (H * W,)
-        sizes = np.bincount(place, minlength=len(values))                                # (G,)
+        values, place = compact(region)                                                  # (G,) regions, (H, W)
+        sizes = np.bincount(place.ravel(), minlength=len(values))                        # (G,)
         shared = shared_pixels(found, place, len(values))                                # (P, G)
         for row, class_id in enumerate(self.class_ids):
             own = (label == class_id) & shared.any(axis=1)
@@ -109,33 +122,37 @@ class InstanceAP:
         """One class of one picture: (G,) values and sizes of the regions, (P, G) pixels shared, (P,) scores."""
         is_group = values == class_id
         is_instance = (values >= INSTANCE_FACTOR) & (values // INSTANCE_FACTOR == class_id)
-        is_small = (is_group | is_instance) & (sizes < MIN_REGION)
+        is_small = (is_group | is_instance) & (sizes < self.min_region)
         is_true = is_instance & ~is_small
         self.num_truth[row] += is_true.sum()
 
         areas = shared.sum(axis=1)                                                       # (P,)
         iou = shared / (areas[:, None] + sizes - shared)                                 # (P, G)
-        reached = iou > OVERLAPS[:, None, None]                                          # (10, P, G)
-        claims = reached[:, :, is_true]                                                  # (10, P, T)
+        reached = iou > self.overlaps[:, None, None]                                          # (O, P, G)
+        claims = reached[:, :, is_true]                                                  # (O, P, T)
         self.missed[row] += (~claims.any(axis=1)).sum(axis=1)
         if not len(scores):
             return
         overlap, prediction, truth = np.nonzero(claims)
-        surest = np.where(claims, scores[:, None], -np.inf).argmax(axis=1)               # (10, T)
+        surest = np.where(claims, scores[:, None], -np.inf).argmax(axis=1)               # (O, T)
         self._append(row, overlap, scores[prediction], surest[overlap, truth] == prediction)
 
         excusing = np.isin(values, self.ignored_ids).astype(np.int64) + is_group + is_small   # a small group twice
-        is_free = ~reached[:, :, is_group | is_instance].any(axis=2)                     # (10, P)
-        overlap, prediction = np.nonzero(is_free & (shared @ excusing / areas <= OVERLAPS[:, None]))
+        is_free = ~reached[:, :, is_group | is_instance].any(axis=2)                     # (O, P)
+        overlap, prediction = np.nonzero(is_free & (shared @ excusing / areas <= self.overlaps[:, None]))
         self._append(row, overlap, scores[prediction], np.zeros(len(overlap), np.bool_))
 
     def _append(self, row: int, overlaps: np.ndarray, scores: np.ndarray, is_match: np.ndarray) -> None:
         self._candidates.append(_Candidates(np.full(len(overlaps), row), overlaps, scores, is_match))
 
     def merge(self, other: InstanceAP) -> None:
-        """Take in what another process counted. Raises ValueError if it has other labels."""
-        if (other.class_ids, set(other.ignored_ids)) != (self.class_ids, set(self.ignored_ids)):
-            raise ValueError(f"cannot merge classes {other.class_ids} into {self.class_ids}, or other ignored labels")
+        """Take in what another process counted. Raises ValueError if it counts otherwise."""
+        mine, others = (
+            (part.class_ids, tuple(part.ignored_ids), tuple(part.overlaps.tolist()), part.min_region)
+            for part in (self, other)
+        )
+        if mine != others:
+            raise ValueError(f"cannot merge classes, ignored labels, overlaps and least size {others} into {mine}")
         self.num_truth += other.num_truth
         self.missed += other.missed
         self._candidates.extend(other._candidates)
@@ -148,7 +165,7 @@ class InstanceAP:
         pool = _Candidates(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
         ap = np.full(self.missed.shape, np.nan)
         for row in np.flatnonzero(self.num_truth):
-            for overlap in range(len(OVERLAPS)):
+            for overlap in range(len(self.overlaps)):
                 own = (pool.classes == row) & (pool.overlaps == overlap)
                 ap[row, overlap] = average_precision(
                     pool.scores[own], pool.is_match[own], int(self.missed[row, overlap])
@@ -179,7 +196,7 @@ def average_precision(scores: np.ndarray, is_match: np.ndarray, num_missed: int)
 
 
 def shared_pixels(masks: np.ndarray, regions: np.ndarray, num_regions: int) -> np.ndarray:
-    """(P, G) int64 pixels that each of (P, H, W) bool masks has in each of G regions; (H * W,) region of each pixel."""
-    mask, pixel = np.nonzero(masks.reshape(len(masks), regions.size))
-    codes = mask * num_regions + regions[pixel]
+    """(P, G) int64 pixels that each of (P, H, W) bool masks has in each of G regions; (H, W) region of each pixel."""
+    mask, row, column = np.nonzero(masks)
+    codes = mask * num_regions + regions[row, column]
     return np.bincount(codes, minlength=len(masks) * num_regions).reshape(len(masks), num_regions)

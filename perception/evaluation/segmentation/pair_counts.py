@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from perception.datasets.compact_labels import label_runs
+
 
 @dataclass(frozen=True, eq=False)
 class PairCounts:
@@ -55,22 +57,9 @@ def pair_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> PairCounts:
             f"labels must span less than 63 bits together, got {low[0]} to {high[0]} and {low[1]} to {high[1]}"
         )
     codes = (flat_first - low[0]) * span + (flat_second - low[1])
-    values, run_of, lengths = _runs(codes)
+    values, run_of, lengths = label_runs(codes)
     counts = np.bincount(run_of, weights=lengths).astype(np.int64)
     return PairCounts(values // span + low[0], values % span + low[1], counts)
-
-
-def compact(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The (L,) distinct labels of a map, rising, and the place of each element's label in them, (H * W,)."""
-    values, run_of, lengths = _runs(labels.ravel())
-    return values, np.repeat(run_of, lengths)
-
-
-def _runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(L,) distinct labels, and of each run of equal ones in a row its place among them and its length."""
-    begins = np.flatnonzero(np.concatenate([np.ones(min(labels.size, 1), np.bool_), labels[1:] != labels[:-1]]))
-    values, run_of = np.unique(labels[begins], return_inverse=True)
-    return values, run_of, np.diff(begins, append=labels.size)
 
 
 def integer_maps(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
