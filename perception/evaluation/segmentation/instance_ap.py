@@ -128,7 +128,7 @@ class InstanceAP:
 
         areas = shared.sum(axis=1)                                                       # (P,)
         iou = shared / (areas[:, None] + sizes - shared)                                 # (P, G)
-        reached = iou > self.overlaps[:, None, None]                                          # (O, P, G)
+        reached = iou > self.overlaps[:, None, None]                                     # (O, P, G)
         claims = reached[:, :, is_true]                                                  # (O, P, T)
         self.missed[row] += (~claims.any(axis=1)).sum(axis=1)
         if not len(scores):

@@ -136,18 +136,14 @@ class PanopticQuality:
         """
         pairs = pair_counts(truth, predictions)
         areas = self._predicted_areas(*pairs.seconds(), predicted)                       # (P,)
+        true_areas = _true_areas(*pairs.firsts(), truth_segments)                        # (T,)
         true_class = self._rows_of(truth_segments.categories, "truth_segments")          # (T,)
         found_class = self._rows_of(predicted.categories, "predicted")                   # (P,)
         crowd = np.zeros(len(true_class), np.bool_) if truth_segments.is_crowd is None else truth_segments.is_crowd
-        true_areas = truth_segments.areas
-        if true_areas is None:
-            values, sizes = pairs.firsts()
-            true_areas = np.append(sizes, 0)[rows_of(truth_segments.ids, values)]        # 0 for one not in the map
         t, p, n = rows_of(pairs.first, truth_segments.ids), rows_of(pairs.second, predicted.ids), pairs.counts
-
-        void = np.zeros(len(areas), np.int64)                                            # (P,) on void of the truth
         on_void = (pairs.first == VOID) & (p >= 0)
-        void[p[on_void]] = n[on_void]
+        void = np.bincount(p[on_void], weights=n[on_void], minlength=len(areas))         # (P,)
+
         alike = (t >= 0) & (p >= 0)
         alike[alike] = true_class[t[alike]] == found_class[p[alike]]
         t, p, n = t[alike], p[alike], n[alike]
@@ -156,17 +152,16 @@ class PanopticQuality:
         self._count(self.tp, true_class[t[match]])
         self.iou_sum += np.bincount(true_class[t[match]], weights=iou[match], minlength=len(self.categories))
 
-        missed = np.ones(len(true_class), np.bool_)
-        missed[t[match]] = False
-        self._count(self.fn, true_class[missed & ~crowd])
-        counting_crowd = np.full(len(self.categories), -1, np.int64)                     # (K,) row of the last crowd
-        np.maximum.at(counting_crowd, true_class[crowd], np.flatnonzero(crowd))
-        on_crowd = counting_crowd[true_class[t]] == t
-        ignored = void.copy()
-        ignored[p[on_crowd]] += n[on_crowd]
-        free = ignored / areas <= MATCH_IOU
-        free[p[match]] = False
-        self._count(self.fp, found_class[free])
+        is_missed = ~crowd
+        is_missed[t[match]] = False
+        self._count(self.fn, true_class[is_missed])
+        last_crowd = np.full(len(self.categories), -1)                                   # (K,) its row
+        np.maximum.at(last_crowd, true_class[crowd], np.flatnonzero(crowd))
+        on_crowd = last_crowd[true_class[t]] == t
+        excused = void + np.bincount(p[on_crowd], weights=n[on_crowd], minlength=len(areas))
+        is_false = excused / areas <= MATCH_IOU
+        is_false[p[match]] = False
+        self._count(self.fp, found_class[is_false])
 
     def merge(self, other: PanopticQuality) -> None:
         """Take in the counts of another process. Raises ValueError if it has other categories."""
@@ -210,3 +205,10 @@ class PanopticQuality:
 
     def _count(self, counts: np.ndarray, classes: np.ndarray) -> None:
         counts += np.bincount(classes, minlength=len(self.categories))
+
+
+def _true_areas(values: np.ndarray, sizes: np.ndarray, segments: SegmentTable) -> np.ndarray:
+    """(T,) pixels of the listed segments, given the ids of the map and their sizes; 0 for one not in the map."""
+    if segments.areas is not None:
+        return segments.areas
+    return np.append(sizes, 0)[rows_of(segments.ids, values)]
