@@ -21,7 +21,7 @@ from ..structures import Frame, PixelLabels
 from .base import FrameDataset, Transform
 from .index import FrameIndex, pose_from_row
 from .indexed_dataset import camera_of_record
-from .label_files import read_codes
+from .label_pictures import read_label_numbers
 from .nuscenes import CAMERAS, index_source
 from .nuscenes_point_labels import CLASS_BY_CATEGORY, INSTANCES_OF_CATEGORY, POINT_CLASSES, THINGS
 
@@ -49,7 +49,7 @@ class NuScenesPictures(FrameDataset):
         ConfigError: a version, split, camera or drive is unknown (the nearest one is suggested).
     """
 
-    METAINFO: Mapping[str, Any] = {"classes": PICTURE_CLASSES, "things": tuple(range(len(THINGS)))}
+    METAINFO: Mapping[str, Any] = {"classes": PICTURE_CLASSES, "things": THINGS}
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ def picture_labels(path: Path) -> PixelLabels:
     Raises:
         DataError: the file is absent, no 16-bit picture, or holds an unknown category.
     """
-    codes = read_codes(path)                                                     # (H, W) int64
+    codes = read_label_numbers(path)                                                     # (H, W) int64
     category = codes // INSTANCES_OF_CATEGORY
     if codes.min() < 0 or category.max() >= len(CLASS_BY_CATEGORY):
         raise DataError(path, "categories", f"numbers from 0 to {len(CLASS_BY_CATEGORY) - 1}", int(category.max()))
