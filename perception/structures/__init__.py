@@ -9,7 +9,7 @@ from .frame import Frame, Sweep
 from .geo_reference import GeoReference
 from .global_map import GlobalMap
 from .point_cloud import PointCloud
-from .point_labels import PointLabels
+from .point_labels import PointLabels, PointPredictions
 from .polylines import Polylines
 from .predictions import FramePredictions, Predictions
 from .se3 import SE3
@@ -19,6 +19,6 @@ from .vector_map import LaneGraph, MapPredictions, SDMap, VectorMap
 __all__ = [
     "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "Frame", "FramePredictions",
     "GeoReference", "GlobalMap", "InstancePrediction", "KittiRows", "LaneGraph", "MapPredictions", "NuScenesRows",
-    "PanopticPrediction", "PixelLabels", "PointCloud", "PointLabels", "Polylines", "Predictions", "SDMap",
-    "SegmentationPredictions", "Segments", "Sweep", "VectorMap", "WaymoRows", "overlaps_bev", "wrap_angle",
+    "PanopticPrediction", "PixelLabels", "PointCloud", "PointLabels", "PointPredictions", "Polylines", "Predictions",
+    "SDMap", "SegmentationPredictions", "Segments", "Sweep", "VectorMap", "WaymoRows", "overlaps_bev", "wrap_angle",
 ]

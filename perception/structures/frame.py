@@ -12,6 +12,7 @@ from torch import Tensor
 from .annotations import Annotations
 from .calibration import Camera
 from .point_cloud import PointCloud
+from .point_labels import PointLabels
 from .se3 import SE3
 from .vector_map import LaneGraph, SDMap, VectorMap
 
@@ -75,6 +76,10 @@ class Frame:
         vector_map: true map elements around the vehicle; None if the map is unknown (no element is an empty one).
         lane_graph: true lane segments and areas in OpenLane-V2's form; None likewise.
         sd_map: what a navigation map knows of the place; None if there is none.
+        point_labels: class and instance of each of ``points``, row by row; None if points are not labelled.
+
+    Raises:
+        ValueError: there are not as many point labels as points.
     """
 
     token: str
@@ -90,6 +95,23 @@ class Frame:
     vector_map: VectorMap | None = None
     lane_graph: LaneGraph | None = None
     sd_map: SDMap | None = None
+    point_labels: PointLabels | None = None
+
+    def __post_init__(self) -> None:
+        points = 0 if self.points is None else len(self.points)
+        if self.point_labels is not None and len(self.point_labels) != points:
+            raise ValueError(f"frame {self.token} has {len(self.point_labels)} point labels for {points} points")
+
+    def with_point_rows(self, index: slice | Tensor) -> Frame:
+        """With some of the points, their labels along with them: by slice, mask or int64 index.
+
+        Raises:
+            ValueError: there are no points.
+        """
+        if self.points is None:
+            raise ValueError(f"frame {self.token} has no points to choose from")
+        labels = None if self.point_labels is None else self.point_labels[index]
+        return replace(self, points=self.points[index], point_labels=labels)
 
     def moved_by(self, transform: SE3) -> Frame:
         """The same moment seen from another ego frame: ``transform`` is new_from_old; cameras and poses follow."""
@@ -158,7 +180,7 @@ class Frame:
         )
 
     def to(self, device: torch.device | str) -> Frame:
-        """Points, annotations and maps on another device; pictures stay where they are."""
+        """Points, labels, annotations and maps on another device; pictures stay where they are."""
         return replace(
             self,
             points=None if self.points is None else self.points.to(device),
@@ -166,6 +188,7 @@ class Frame:
             vector_map=None if self.vector_map is None else self.vector_map.to(device),
             lane_graph=None if self.lane_graph is None else self.lane_graph.to(device),
             sd_map=None if self.sd_map is None else self.sd_map.to(device),
+            point_labels=None if self.point_labels is None else self.point_labels.to(device),
         )
 
     def _maps(self, change: Callable[[Any], Any]) -> dict[str, Any]:

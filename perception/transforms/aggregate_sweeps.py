@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..registry import TRANSFORMS
-from ..structures import SE3, Frame, PointCloud, Sweep
+from ..structures import SE3, Frame, PointCloud, PointLabels, Sweep
 
 
 @TRANSFORMS.register_module()
@@ -16,7 +17,8 @@ class AggregateSweeps:
     """Read up to ``num_sweeps`` earlier sweeps, move them into the frame and mark each point's age.
 
     The result has the channel ``time``: seconds before the frame, 0 for the current sweep; if the points have that
-    channel already, the age of their sweep is added to it. Sweeps beyond ``num_sweeps`` are forgotten.
+    channel already, the age of their sweep is added to it. Sweeps beyond ``num_sweeps`` are forgotten. Points that are
+    added, repeated ones too, have no label: the class is IGNORE_LABEL, the instance 0.
 
     Args:
         num_sweeps: earlier sweeps to add, newest first.
@@ -36,23 +38,29 @@ class AggregateSweeps:
         """The frame with one cloud and no sweeps; a frame without points loses its sweeps only."""
         if frame.points is None:
             return replace(frame, sweeps=())
-        current = aged(self._without_vehicle(frame.points, frame.ego_from_lidar), 0.0)
+        frame = frame.with_point_rows(self._off_vehicle(frame.points, frame.ego_from_lidar))
+        assert frame.points is not None
+        current, labels = aged(frame.points, 0.0), frame.point_labels
         clouds = [current]
         for sweep in frame.sweeps[: self.num_sweeps]:
             clouds.append(self._read(sweep, frame))
         if self.pad_empty:
             clouds += [current] * (self.num_sweeps + 1 - len(clouds))
-        return replace(frame, points=PointCloud.cat(clouds), sweeps=())
+        points = PointCloud.cat(clouds)
+        if labels is not None:
+            labels = PointLabels.cat([labels, labels.filled(len(points) - len(current))])
+        return replace(frame, points=points, point_labels=labels, sweeps=())
 
     def _read(self, sweep: Sweep, frame: Frame) -> PointCloud:
-        points = self._without_vehicle(sweep.load(), frame.ego_from_lidar)
+        points = sweep.load()
+        points = points[self._off_vehicle(points, frame.ego_from_lidar)]
         age = (frame.timestamp_ns - sweep.timestamp_ns) * 1e-9
         return aged(points.moved_by(sweep.ego_from_sweep), age)
 
-    def _without_vehicle(self, points: PointCloud, ego_from_lidar: SE3 | None) -> PointCloud:
+    def _off_vehicle(self, points: PointCloud, ego_from_lidar: SE3 | None) -> Tensor:
+        """(N,) bool."""
         xyz = points.xyz if ego_from_lidar is None else ego_from_lidar.inverse().apply(points.xyz)   # (N, 3), sensor
-        near = (xyz[:, :2].abs() < self.min_radius).all(dim=1)
-        return points[~near] if bool(near.any()) else points
+        return ~(xyz[:, :2].abs() < self.min_radius).all(dim=1)
 
     def __repr__(self) -> str:
         arguments = f"num_sweeps={self.num_sweeps}, min_radius={self.min_radius}, pad_empty={self.pad_empty}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..datasets.object_database import ObjectDatabase
 from ..errors import ConfigError, suggestion
 from ..registry import TRANSFORMS
-from ..structures import Annotations, Boxes3D, Frame, PointCloud
+from ..structures import Annotations, Boxes3D, Frame, PointCloud, PointLabels
 from ..structures.box_overlap import overlaps_bev
 
 
@@ -22,7 +22,8 @@ class PasteObjects:
     """Fill each class up to a wanted number with objects of a database, where nothing else stands.
 
     An object keeps the place that it had in its own frame. It is left out if its footprint meets that of an annotated
-    or already pasted object; otherwise its points replace those of the scene inside its box.
+    or already pasted object; otherwise its points replace those of the scene inside its box. Labels of points follow:
+    the class of the same name, or IGNORE_LABEL if there is none, and an instance number of its own.
     SECOND (Yan et al., Sensors 2018), section 3.4; balanced over classes as in CBGS (Zhu et al., 2019).
 
     Args:
@@ -80,7 +81,11 @@ class PasteObjects:
         free = torch.ones(len(points), dtype=torch.bool)
         free[torch.cat(boxes.points_inside(points.xyz))] = False
         annotations = _joined(frame.annotations, boxes, rows, objects, self.database)
-        return replace(frame, points=PointCloud.cat([points[free], *objects]), annotations=annotations)
+        labels = frame.point_labels
+        if labels is not None:
+            labels = _pasted_labels(labels[free], [self.database.class_name(row) for row in rows.tolist()], objects)
+        cloud = PointCloud.cat([points[free], *objects])
+        return replace(frame, points=cloud, point_labels=labels, annotations=annotations)
 
     def __repr__(self) -> str:
         return f"PasteObjects(database={str(self.database.folder)!r}, groups={self.groups})"
@@ -95,6 +100,17 @@ def _free_places(candidates: Boxes3D, present: Boxes3D) -> np.ndarray:
         if not mutual[row, accepted].any():
             accepted.append(int(row))
     return np.array(accepted, dtype=np.int64)
+
+
+def _pasted_labels(present: PointLabels, names: Sequence[str], objects: Sequence[PointCloud]) -> PointLabels:
+    taken = 0 if present.instances is None or not len(present) else int(present.instances.max())
+    parts = [present]
+    for number, (name, points) in enumerate(zip(names, objects, strict=True), start=taken + 1):
+        if name in present.names:
+            parts.append(present.filled(len(points), present.names.index(name), number))
+        else:
+            parts.append(present.filled(len(points)))
+    return PointLabels.cat(parts)
 
 
 def _joined(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
@@ -19,7 +17,7 @@ class PointShuffle:
         """The frame with the same points in another order."""
         if frame.points is None:
             return frame
-        return replace(frame, points=frame.points[torch.from_numpy(rng.permutation(len(frame.points)))])
+        return frame.with_point_rows(torch.from_numpy(rng.permutation(len(frame.points))))
 
     def __repr__(self) -> str:
         return "PointShuffle()"

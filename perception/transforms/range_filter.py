@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..registry import TRANSFORMS
 from ..structures import Annotations, Frame, PointCloud
@@ -35,20 +36,21 @@ class RangeFilter:
         """The frame with what is in range. Raises ValueError if its sweeps are not aggregated yet."""
         if frame.sweeps:
             raise ValueError("filtering by range needs the sweeps aggregated first: put AggregateSweeps before it")
-        return replace(
-            frame,
-            points=None if frame.points is None else self._filter_points(frame.points, frame.token),
-            annotations=None if frame.annotations is None else self._filter_objects(frame.annotations),
-        )
+        if frame.points is not None:
+            frame = frame.with_point_rows(self._points_in_range(frame.points, frame.token))
+        if frame.annotations is None:
+            return frame
+        return replace(frame, annotations=self._filter_objects(frame.annotations))
 
-    def _filter_points(self, points: PointCloud, token: str) -> PointCloud:
+    def _points_in_range(self, points: PointCloud, token: str) -> Tensor:
+        """(N,) bool."""
         finite = torch.isfinite(points.data).all(dim=1)                           # (N,)
         dropped = len(points) - int(finite.sum())
         if dropped and not self._warned:
             self._warned = True
             logger.warning("dropped %d points that are not finite from frame %s; said once", dropped, token)
         low, high = points.data.new_tensor(self.point_range).view(2, 3)
-        return points[finite & ((points.xyz >= low) & (points.xyz < high)).all(dim=1)]
+        return finite & ((points.xyz >= low) & (points.xyz < high)).all(dim=1)
 
     def _filter_objects(self, annotations: Annotations) -> Annotations:
         bev = annotations.boxes.centers[:, :2]                                    # (K, 2)
