@@ -101,7 +101,10 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """One row of the index; ``objects`` is None where the frame is not annotated, ``sweeps`` are newest first."""
+    """One row of the index; ``objects`` is None where the frame is not annotated, ``sweeps`` are newest first.
+
+    ``lidarseg`` and ``panoptic`` are the files of nuScenes' labels of points; None where there are none.
+    """
 
     token: str
     scene: str
@@ -109,6 +112,8 @@ class FrameRecord:
     sweeps: Sequence[SweepRecord]
     cameras: Sequence[CameraRecord]
     objects: Sequence[ObjectRecord] | None
+    lidarseg: str | None = None
+    panoptic: str | None = None
 
 
 def pose_from_row(row: Sequence[float]) -> SE3:
@@ -131,8 +136,10 @@ _OBJECT = pa.struct([
 ])
 SCHEMA = pa.schema([
     ("token", pa.string()), ("scene", pa.string()), ("lidar", _SWEEP), ("sweeps", pa.list_(_SWEEP)),
-    ("cameras", pa.list_(_CAMERA)), ("objects", pa.list_(_OBJECT)),
+    ("cameras", pa.list_(_CAMERA)), ("objects", pa.list_(_OBJECT)), ("lidarseg", pa.string()),
+    ("panoptic", pa.string()),
 ])
+LATE_COLUMNS = ("lidarseg", "panoptic")            # an older index of this version lacks them, and so has no such files
 
 
 def write_index(path: Path, records: Iterable[FrameRecord], source: IndexSource) -> int:
@@ -183,7 +190,7 @@ class FrameIndex:
             got = meta.get(_META + key.encode(), b"none").decode()
             if got != str(wanted[key]):
                 raise DataError(path, key, str(wanted[key]) or "none", f"{got or 'none'}; {remedy}")
-        if self.table.schema.names != SCHEMA.names:
+        if self.table.schema.names not in (SCHEMA.names, SCHEMA.names[: -len(LATE_COLUMNS)]):
             raise DataError(path, "columns", ", ".join(SCHEMA.names), f"{', '.join(self.table.schema.names)}; {remedy}")
         self.path = path
         self.max_sweeps = int(meta[_META + b"max_sweeps"])
@@ -213,6 +220,7 @@ class FrameIndex:
             sweeps=[_record(SweepRecord, sweep) for sweep in row["sweeps"]],
             cameras=[_record(CameraRecord, camera) for camera in row["cameras"]],
             objects=None if row["objects"] is None else [_record(ObjectRecord, entry) for entry in row["objects"]],
+            **{name: row.get(name) for name in LATE_COLUMNS},
         )
 
     def categories(self) -> tuple[list[int], list[str]]:

@@ -17,7 +17,7 @@ import torch
 
 from ..errors import ConfigError, DataError, suggestion
 from ..registry import DATASETS
-from ..structures import SE3, Frame, PointCloud
+from ..structures import SE3, Frame, PointCloud, PointLabels
 from .base import Transform
 from .index import CameraRecord, FrameRecord, IndexSource, ObjectRecord, SweepRecord, write_index
 from .indexed_dataset import IndexedDataset
@@ -26,6 +26,7 @@ from .maps.nuscenes_map import read_nuscenes_map, scene_location
 from .maps.sd_maps import SDMaps
 from .maps.window import MapWindow
 from .maps.world_map import WorldMap
+from .nuscenes_point_labels import KINDS, read_point_labels, rows_as_read
 from .point_files import read_bin
 
 if TYPE_CHECKING:
@@ -82,11 +83,14 @@ class NuScenesDataset(IndexedDataset):
             expansion; no map by default.
         lane_graph: options of `NuScenesLaneGraphs` to fill `Frame.lane_graph`; none by default.
         sd_map: options of `SDMaps` to fill `Frame.sd_map`; none by default.
+        point_labels: "lidarseg" fills `Frame.point_labels` with the class of each point, "panoptic" with its instance
+            too (see `read_point_labels`); None leaves them out.
         classes: some of `CLASSES`, in the order of the labels.
 
     Raises:
         DataError: the index is absent, of an older schema or of another version or split.
-        ConfigError: a version, split, class, camera or option of the map is unknown (the nearest one is suggested).
+        ConfigError: a version, split, class, camera, kind of labels or option of the map is unknown (the nearest one is
+            suggested).
     """
 
     METAINFO = {"classes": CLASSES}
@@ -105,6 +109,7 @@ class NuScenesDataset(IndexedDataset):
         map: Mapping[str, Any] | MapWindow | None = None,
         lane_graph: Mapping[str, Any] | None = None,
         sd_map: Mapping[str, Any] | None = None,
+        point_labels: str | None = None,
         classes: Sequence[str] | None = None,
         transforms: Sequence[Mapping[str, Any] | Transform] = (),
         seed: int = 0,
@@ -113,12 +118,18 @@ class NuScenesDataset(IndexedDataset):
             root, index_source(version, split), index=index, only_scenes=only_scenes, num_sweeps=num_sweeps,
             cameras=cameras, map=map, classes=classes, transforms=transforms, seed=seed,
         )
+        if point_labels is not None and point_labels not in KINDS:
+            hint = suggestion(point_labels, KINDS)
+            raise ConfigError(f'point_labels must be one of {", ".join(KINDS)}, got "{point_labels}"{hint}')
+        self.point_labels = point_labels
         self.lane_graphs = None if lane_graph is None else NuScenesLaneGraphs(root, version, **lane_graph)
         self.sd_maps = None if sd_map is None else SDMaps(root, version, **sd_map)
 
     def load(self, index: int) -> Frame:
-        """Read one frame, with the maps that were asked for; see `IndexedDataset.load`."""
+        """Read one frame, with the maps and labels that were asked for; see `IndexedDataset.load`."""
         frame = super().load(index)
+        if self.point_labels is not None:
+            frame = replace(frame, point_labels=self._labels_of(frame, self.point_labels, self.index.record(index)))
         pose = frame.global_from_ego
         if pose is None:
             return frame
@@ -127,6 +138,21 @@ class NuScenesDataset(IndexedDataset):
             lane_graph=None if self.lane_graphs is None else self.lane_graphs.local(frame.scene, pose),
             sd_map=None if self.sd_maps is None else self.sd_maps.local(frame.scene, pose),
         )
+
+    def _labels_of(self, frame: Frame, kind: str, record: FrameRecord) -> PointLabels:
+        """Labels of the points that reading the sweep gave. Raises DataError if there are none, or too few."""
+        path: str | None = getattr(record, kind)
+        if path is None:
+            remedy = f"none; make it anew with: {self.source.command(self.root, self.index_path)}"
+            raise DataError(self.index_path, kind, f"the labels of the points of frame {record.token}", remedy)
+        labels = read_point_labels(self.root / path, kind)
+        assert frame.points is not None
+        if len(labels) == len(frame.points):
+            return labels
+        kept = rows_as_read(self.root / record.lidar.path, len(POINT_COLUMNS))
+        if len(labels) != len(kept):
+            raise DataError(self.root / path, kind, f"one label for each of {len(kept)} points", f"{len(labels)}")
+        return labels[kept]
 
     def world_map(self, record: FrameRecord) -> WorldMap:
         """The map of the town where a frame was taken."""
@@ -220,12 +246,20 @@ def _frame_records(
     tables: NuScenes, scenes: Iterable[dict[str, Any]], max_sweeps: int
 ) -> Iterator[FrameRecord]:
     levels = {entry["token"]: VISIBLE_FRACTION.get(entry["level"], math.nan) for entry in tables.visibility}
+    labels = {kind: _label_files(tables, kind) for kind in KINDS}
     for scene in scenes:
         token = scene["first_sample_token"]
         while token:
             sample = tables.get("sample", token)
-            yield _frame_record(tables, scene["name"], sample, max_sweeps, levels)
+            record = _frame_record(tables, scene["name"], sample, max_sweeps, levels)
+            lidar = sample["data"][LIDAR]
+            yield replace(record, **{kind: files.get(lidar) for kind, files in labels.items()})
             token = sample["next"]
+
+
+def _label_files(tables: NuScenes, kind: str) -> dict[str, str]:
+    """File of the labels of points by the token of the LiDAR's data; empty where the root lacks that table."""
+    return {row["sample_data_token"]: row["filename"] for row in getattr(tables, kind, ())}
 
 
 def _frame_record(
