@@ -60,15 +60,21 @@ class FrameDataPreprocessor(BaseDataPreprocessor):
         return {"inputs": {"points": [self.points_of(frame) for frame in frames]}, "data_samples": frames}
 
     def points_of(self, frame: Frame) -> Tensor:
-        """(P, C) float32 points of a frame, ego frame, all finite."""
-        if frame.points is None:
-            raise ValueError(f"frame {frame.token} has no LiDAR points")
-        points = frame.points.select(self.channels)
-        points = points[torch.isfinite(points).all(dim=1)]
+        """(P, C) float32 points of a frame, ego frame, all finite: its `usable_rows`."""
+        points = self._selected(frame)[self.usable_rows(frame)]
         if not self.scales and not self.squashed:
             return points
         columns = [self._channel(name, column) for name, column in zip(self.channels, points.unbind(1), strict=True)]
         return torch.stack(columns, dim=1)
+
+    def usable_rows(self, frame: Frame) -> Tensor:
+        """(N,) bool: which of a frame's points the model gets."""
+        return torch.isfinite(self._selected(frame)).all(dim=1)
+
+    def _selected(self, frame: Frame) -> Tensor:
+        if frame.points is None:
+            raise ValueError(f"frame {frame.token} has no LiDAR points")
+        return frame.points.select(self.channels)
 
     def _channel(self, name: str, values: Tensor) -> Tensor:
         values = values * self.scales[name] if name in self.scales else values

@@ -43,7 +43,11 @@ class LidarBEVEncoder(nn.Module):
 
     def forward(self, inputs: Mapping[str, Any]) -> Tensor:
         """``points``: B tensors (P_i, C) -> (B, C, H, W); rows along y, columns along x."""
+        return self.maps(inputs)[1]
+
+    def maps(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """The canvas (B, C, ny, nx), which is what the LiDAR backbone says of each pillar, and the map of `forward`."""
         points = inputs["points"]
         features, coords = self.voxel_encoder(points)
         canvas = self.lidar_backbone(features, coords, len(points)).contiguous(memory_format=self.memory_format)
-        return self.neck(self.bev_backbone(canvas))
+        return canvas, self.neck(self.bev_backbone(canvas))

@@ -16,6 +16,7 @@ from perception_ops import segment_reduce, voxelize
 
 from .pillar_grid import PillarGrid, batch_points
 from .point_norm import PointBatchNorm, PointLayer
+from .squashed_heights import checked_heights, squashed_heights
 
 
 @MODELS.register_module(role="voxel_encoder")
@@ -34,6 +35,8 @@ class DynamicVFE(nn.Module):
         standardize: bring every input of the first layer to zero mean and unit variance. Absolute coordinates are a
             hundred times as large as offsets within a pillar; without this, as published, the first thousands of
             iterations go by before a model sees the shape of things.
+        heights: further inputs tanh(z / h), one for each h [m]: they tell a kerb from the road beside it, which is a
+            hundredth of the spread of z. As published there is none.
         eps: of the batch normalisations.
         momentum: of their running statistics.
     """
@@ -48,6 +51,7 @@ class DynamicVFE(nn.Module):
         outside: str = "drop",
         keep_first_pillar: bool = True,
         standardize: bool = False,
+        heights: Sequence[float] = (),
         eps: float = 1e-3,
         momentum: float = 0.01,
     ) -> None:
@@ -59,8 +63,10 @@ class DynamicVFE(nn.Module):
         self.in_channels, self.channels = in_channels, channels[-1]
         self.grid = PillarGrid(tuple(voxel_size), tuple(point_range))
         self.outside, self.keep_first_pillar = outside, keep_first_pillar
-        self.standardize = PointBatchNorm(in_channels + 6, affine=False) if standardize else nn.Identity()
-        widths = [in_channels + 6, *(2 * width for width in channels[:-1])]
+        self.heights = checked_heights(heights)
+        inputs = in_channels + 6 + len(self.heights)
+        self.standardize = PointBatchNorm(inputs, affine=False) if standardize else nn.Identity()
+        widths = [inputs, *(2 * width for width in channels[:-1])]
         self.layers = nn.ModuleList(
             PointLayer(width, out, eps=eps, momentum=momentum) for width, out in zip(widths, channels, strict=True)
         )
@@ -77,7 +83,7 @@ class DynamicVFE(nn.Module):
         return (pillars, coords) if self.keep_first_pillar else _without_first(pillars, coords)
 
     def voxelize(self, points: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Point features (P, C + 6), pillar coords (M, 4) int32 and the pillar of each point (P,) int64."""
+        """Point features (P, C + 6 + heights), pillar coords (M, 4) int32 and the pillar of each point (P,) int64."""
         cloud, batch = batch_points(points)                                              # (P, C), (P,)
         if cloud.shape[1] != self.in_channels:
             raise ValueError(f"points must have {self.in_channels} channels, got {cloud.shape[1]}")
@@ -88,7 +94,8 @@ class DynamicVFE(nn.Module):
         coords, inverse, _ = voxelize(xyz, batch, self.grid.voxel_size, self.grid.point_range, self.grid.shape)
         means = segment_reduce(xyz, inverse, len(coords), "mean")                        # (M, 3)
         centers = self.grid.centers(coords)                                              # (M, 3)
-        return torch.cat([cloud, xyz - means[inverse], xyz - centers[inverse]], dim=1), coords, inverse
+        features = [cloud, xyz - means[inverse], xyz - centers[inverse], squashed_heights(xyz[:, 2], self.heights)]
+        return torch.cat(features, dim=1), coords, inverse
 
 
 def _without_first(pillars: Tensor, coords: Tensor) -> tuple[Tensor, Tensor]:
