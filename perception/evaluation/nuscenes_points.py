@@ -1,166 +1,237 @@
-"""nuScenes' challenges on points, lidarseg and panoptic with tracking: the folder of results, and its scores.
+"""nuScenes lidarseg and panoptic: IoU and panoptic quality of points, computed by the devkit's own code.
 
-Fong et al., "Panoptic nuScenes", RA-L 2022. A folder has ``lidarseg/SPLIT/TOKEN_lidarseg.bin`` (uint8 class a point) or
-``panoptic/SPLIT/TOKEN_panoptic.npz`` (uint16 ``data``, 1000 * class + instance, stuff with instance 0), where TOKEN is
-that of the LIDAR_TOP record and points stand as in its scan. Scored are all samples of the split that the data root
-holds, whereas the devkit's own entry insists on all scenes of the split; the figures are the same where both run.
+Fong et al., "Panoptic nuScenes", RA-L 2022. Classes here are those of `POINT_CLASSES`, with `IGNORE_LABEL` for points
+that do not count; the devkit's are one higher, and 0. lidarseg: IoU = TP / (TP + FP + FN) over all points of known
+class, the mean is over the classes that occur in truth or predictions. Panoptic: segments of a frame match if they
+share the class and their IoU exceeds 0.5; others count if they have at least ``min_points`` points of known class; a
+class without any segment counts as 0 in the means of PQ, SQ and RQ.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from mmengine.evaluator import BaseMetric
 
-from perception.atomic_write import atomic_path, write_json
-from perception.datasets.nuscenes_lidarseg import CHALLENGE_CLASSES, CHALLENGE_THINGS, challenge_class_table
-from perception.errors import DataError
+from perception.atomic_write import write_json
+from perception.datasets.nuscenes_point_labels import POINT_CLASSES, THINGS
+from perception.registry import METRICS
+from perception.structures import Frame, PointLabels, PointPredictions
+from perception.structures.segmentation import IGNORE_LABEL
 
-from .nuscenes_root import open_tables, split_samples
-from .segmentation.lidar_panoptic import INSTANCE_FACTOR, MIN_POINTS, LidarPanopticQuality, LidarPanopticScores
-from .segmentation.lidar_tracking import LidarPanopticTracking, LidarTrackingScores
-from .segmentation.pair_counts import checked_labels
-from .segmentation.semantic_iou import LidarsegIoU, LidarsegScores
+if TYPE_CHECKING:
+    from rich.table import Table
 
-LIDAR = "LIDAR_TOP"
-LAST_CLASS = len(CHALLENGE_CLASSES) - 1
-MODALITIES = {"use_camera": False, "use_lidar": True, "use_radar": False, "use_map": False, "use_external": False}
+logger = logging.getLogger(__name__)
 
-
-def write_lidarseg(folder: Path | str, split: str, token: str, classes: npt.ArrayLike) -> Path:
-    """Write the (N,) classes in [1, 16] of one scan; returns the file. Raises ValueError if one lies elsewhere."""
-    values = checked_labels(np.asarray(classes).astype(np.int64).reshape(-1), 1, LAST_CLASS, "classes")
-    path = result_path(folder, "lidarseg", split, token)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(values.astype(np.uint8).tobytes())
-    return path
-
-
-def write_panoptic(folder: Path | str, split: str, token: str, labels: npt.ArrayLike) -> Path:
-    """Write the (N,) labels of one scan; returns the file.
-
-    Raises:
-        ValueError: a class lies outside [1, 16], a point of a thing has no instance, or one of stuff has one.
-    """
-    values = np.asarray(labels).astype(np.int64).reshape(-1)
-    classes = checked_labels(values // INSTANCE_FACTOR, 1, LAST_CLASS, "classes of labels")
-    wrong = values[(classes <= len(CHALLENGE_THINGS)) != (values % INSTANCE_FACTOR > 0)]
-    if wrong.size:
-        raise ValueError(f"labels must have an instance from 1 for things and 0 for stuff, got {wrong[0]}")
-    path = result_path(folder, "panoptic", split, token)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, data=values.astype(np.uint16))
-    return path
-
-
-def write_submission(folder: Path | str, split: str, modalities: Mapping[str, bool] = MODALITIES) -> Path:
-    """Write ``SPLIT/submission.json``, which tells the server what a model has seen; returns the file."""
-    return write_json(Path(folder) / split / "submission.json", {"meta": dict(modalities)})
-
-
-def result_path(folder: Path | str, task: str, split: str, token: str) -> Path:
-    """File of one scan in a folder of results; ``task`` is "lidarseg" or "panoptic"."""
-    ending = {"lidarseg": "bin", "panoptic": "npz"}[task]
-    return Path(folder) / task / split / f"{token}_{task}.{ending}"
-
-
-def read_point_labels(path: Path) -> np.ndarray:
-    """(N,) int64 labels of a ``.bin`` or ``.npz`` file. Raises DataError if it is absent or malformed."""
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".npz":
-            with np.load(io.BytesIO(data), allow_pickle=False) as content:
-                labels = content["data"]
-        else:
-            labels = np.frombuffer(data, np.uint8)
-    except OSError as error:
-        raise DataError(path, "file", "labels of points", error.strerror or error) from error
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(path, "data", "an npz file with an array `data`", error) from error
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise DataError(path, "data", "(N,) integers", f"{labels.shape} {labels.dtype}")
-    return labels.astype(np.int64)
-
-
-def evaluate_lidarseg_root(root: Path | str, version: str, split: str, results: Path | str) -> LidarsegScores:
-    """Score a folder of lidarseg results against the labels of a data root.
-
-    Raises:
-        DataError: the root has no such version, split or labels, or a file is absent or malformed or does not fit.
-    """
-    iou = LidarsegIoU()
-    for scene in _scenes(root, version, split, results, "lidarseg"):
-        for scan in scene:
-            iou.update(scan.true_classes, scan.predictions)
-    return iou.compute()
-
-
-def evaluate_panoptic_root(
-    root: Path | str, version: str, split: str, results: Path | str, min_points: int = MIN_POINTS
-) -> LidarPanopticScores:
-    """Score a folder of panoptic results, each scan for itself. Raises DataError as `evaluate_lidarseg_root` does."""
-    quality = LidarPanopticQuality(min_points=min_points)
-    for scene in _scenes(root, version, split, results, "panoptic"):
-        for scan in scene:
-            quality.update(scan.truth, scan.predictions, scan.true_classes)
-    return quality.compute()
-
-
-def evaluate_tracking_root(
-    root: Path | str, version: str, split: str, results: Path | str, min_points: int = MIN_POINTS
-) -> LidarTrackingScores:
-    """Score a folder of panoptic results with tracking. Raises DataError as `evaluate_lidarseg_root` does."""
-    tracking = LidarPanopticTracking(min_points=min_points)
-    for scene in _scenes(root, version, split, results, "panoptic"):
-        tracking.update(
-            [scan.truth for scan in scene], [scan.predictions for scan in scene],
-            [scan.true_classes for scan in scene],
-        )
-    return tracking.compute()
+MIN_POINTS = 15                                    # of the official run; the devkit's class itself has 30
+METRICS_FILE = "metrics_points.json"
+NUM_CODES = len(POINT_CLASSES) + 1                 # of the devkit, 0 among them
 
 
 @dataclass(frozen=True, eq=False)
-class _Scan:
-    """Labels of the (N,) points of one scan: those of the root's file, their challenge classes, and predicted ones."""
+class PointCounts:
+    """What frames add to the scores; rows and columns are the devkit's 17 classes. Counts of frames add up.
 
-    truth: np.ndarray
-    true_classes: np.ndarray
-    predictions: np.ndarray
+    Args:
+        confusion: (17, 17) int64 points by true (row) and predicted class.
+        matched, extra, missed: (17,) int64 segments: TP, FP and FN; None without instances.
+        iou: (17,) float64 sum of the IoU of matched segments; None likewise.
+    """
+
+    confusion: np.ndarray
+    matched: np.ndarray | None = None
+    extra: np.ndarray | None = None
+    missed: np.ndarray | None = None
+    iou: np.ndarray | None = None
+
+    def __add__(self, other: PointCounts) -> PointCounts:
+        """The counts of both; segments are counted only if both have them."""
+        sums = {name: _sum(getattr(self, name), getattr(other, name)) for name in vars(self)}
+        return PointCounts(**sums)
+
+    def flat(self) -> dict[str, float]:
+        """mIoU, fwIoU and car_IoU ...; with segments PQ, SQ, RQ, PQ_dagger and car_PQ ... too. 0/0 is left out."""
+        confusion = _confusion_matrix()
+        confusion.global_cm = self.confusion
+        by_class = confusion.get_per_class_iou()
+        flat: dict[str, float] = {}
+        if np.isfinite(by_class).any():
+            flat |= {"mIoU": confusion.get_mean_iou(), "fwIoU": confusion.get_freqweighted_iou()}
+        flat |= {f"{name}_IoU": float(by_class[code]) for code, name in enumerate(POINT_CLASSES, 1)}
+        if self.matched is not None:
+            flat |= self._panoptic()
+        return {name: value for name, value in flat.items() if np.isfinite(value)}
+
+    def _panoptic(self) -> dict[str, float]:
+        evaluator = _panoptic_evaluator(MIN_POINTS)                   # counts of segments are final: no bound is used
+        evaluator.px_iou_conf_matrix = self.confusion.T
+        evaluator.pan_tp, evaluator.pan_fp, evaluator.pan_fn = self.matched, self.extra, self.missed
+        evaluator.pan_iou = self.iou
+        mean_pq, mean_sq, mean_rq, pq, sq, rq = evaluator.getPQ()
+        _, iou = evaluator.getSemIoU()
+        things = len(THINGS)
+        dagger = np.concatenate([pq[1 : things + 1], iou[things + 1 :]]).mean()
+        flat = {"PQ": mean_pq, "SQ": mean_sq, "RQ": mean_rq, "PQ_dagger": dagger}
+        flat |= {"PQ_things": pq[1 : things + 1].mean(), "PQ_stuff": pq[things + 1 :].mean()}
+        for code, name in enumerate(POINT_CLASSES, 1):
+            flat |= {f"{name}_PQ": pq[code], f"{name}_SQ": sq[code], f"{name}_RQ": rq[code]}
+        return {name: float(value) for name, value in flat.items()}
 
 
-def _scenes(root: Path | str, version: str, split: str, results: Path | str, task: str) -> Iterator[list[_Scan]]:
-    """The scans of each scene of the split in order of time, one scene in memory at a time."""
-    tables = open_tables(root, version)
-    files = {record["sample_data_token"]: Path(root) / record["filename"] for record in getattr(tables, task, ())}
-    tokens: dict[str, list[str]] = {}
-    samples = [tables.get("sample", token) for token in split_samples(tables, split)]
-    for sample in sorted(samples, key=lambda sample: sample["timestamp"]):
-        tokens.setdefault(sample["scene_token"], []).append(sample["data"][LIDAR])
-    unlabelled = [token for scene in tokens.values() for token in scene if token not in files]
-    if unlabelled:
-        where = Path(root) / version / f"{task}.json"
-        raise DataError(where, "sample_data_token", f"labels of all scans of {split}", f"none of {unlabelled[0]}")
-    for scene in tokens.values():
-        yield [_read_scan(files[token], result_path(results, task, split, token), task) for token in scene]
+def count_points(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    true_instances: np.ndarray | None = None,
+    predicted_instances: np.ndarray | None = None,
+    min_points: int = MIN_POINTS,
+) -> PointCounts:
+    """What one frame adds to the scores.
+
+    Args:
+        truth: (N,) class in [0, 16), or IGNORE_LABEL.
+        predicted: (N,) class in [0, 16); where truth is IGNORE_LABEL it may be anything.
+        true_instances, predicted_instances: (N,) instance numbers >= 0, unique within a class; the points of a class
+            with the same number are one segment, 0 included. Without both, segments are not counted.
+        min_points: unmatched segments of fewer points of known class do not count.
+
+    Raises:
+        ValueError: the columns differ in length, or a class is out of range.
+    """
+    columns = {"predicted": predicted, "true_instances": true_instances, "predicted_instances": predicted_instances}
+    for name, column in columns.items():
+        if column is not None and column.shape != truth.shape:
+            raise ValueError(f"{name} must be {truth.shape} as the truth, got {column.shape}")
+    known = truth != IGNORE_LABEL
+    for name, column in (("truth", truth[known]), ("predicted", predicted[known])):
+        if len(column) and not (column.min() >= 0 and column.max() < len(POINT_CLASSES)):
+            found = f"{column.min()} to {column.max()}"
+            raise ValueError(f"{name} must lie in [0, {len(POINT_CLASSES)}) for points of known class, got {found}")
+    true, found = (column[known].astype(np.int64) + 1 for column in (truth, predicted))
+    confusion = _confusion_matrix()
+    confusion.update(true, found)
+    if true_instances is None or predicted_instances is None:
+        return PointCounts(confusion.global_cm)
+    evaluator = _panoptic_evaluator(min_points)
+    numbers = [column[known].astype(np.int64) for column in (predicted_instances, true_instances)]
+    evaluator.addBatchPanoptic(found, numbers[0], true, numbers[1])
+    return PointCounts(
+        confusion.global_cm, evaluator.pan_tp, evaluator.pan_fp, evaluator.pan_fn, evaluator.pan_iou
+    )
 
 
-def _read_scan(truth_file: Path, result_file: Path, task: str) -> _Scan:
-    truth, predictions = read_point_labels(truth_file), read_point_labels(result_file)
-    factor = 1 if task == "lidarseg" else INSTANCE_FACTOR
-    table = challenge_class_table()
-    _check_classes(truth_file, truth // factor, range(len(table)))
-    _check_classes(result_file, predictions // factor, range(1 if task == "lidarseg" else 0, LAST_CLASS + 1))
-    if len(predictions) != len(truth):
-        raise DataError(result_file, "points", f"{len(truth)} as in {truth_file.name}", len(predictions))
-    return _Scan(truth, table[truth // factor], predictions)
+def sum_counts(counts: Iterable[PointCounts]) -> PointCounts:
+    """The counts of all frames."""
+    return reduce(PointCounts.__add__, counts)
 
 
-def _check_classes(path: Path, classes: np.ndarray, known: range) -> None:
-    wrong = classes[(classes < known.start) | (classes >= known.stop)]
-    if wrong.size:
-        raise DataError(path, "class", f"{known.start} to {known.stop - 1}", wrong[0])
+@METRICS.register_module()
+class NuScenesPointMetric(BaseMetric):
+    """Scores `PointPredictions` against the ``point_labels`` of the frames of the batch: `PointCounts.flat`.
+
+    Panoptic quality is given if truth and predictions have instances. The score is the official one if every labelled
+    point comes through the transforms: aggregate sweeps with ``min_radius=0`` and filter no range. Under distributed
+    testing every rank hands in its frames; a frame that came twice counts once.
+
+    Args:
+        min_points: unmatched segments with fewer points do not count.
+        output_dir: folder for ``metrics_points.json``.
+        collect_device: "cpu" or "gpu", see mmengine.
+        prefix: of the metric names; "points" if not given.
+    """
+
+    default_prefix = "points"
+
+    def __init__(
+        self,
+        min_points: int = MIN_POINTS,
+        output_dir: str = "work_dirs/nuscenes_points",
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+    ) -> None:
+        collect_dir = str(Path(output_dir) / ".collect") if collect_device == "cpu" else None
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        self.min_points, self.output_dir = min_points, Path(output_dir)
+
+    def process(self, data_batch: Sequence[Frame], data_samples: Sequence[PointPredictions]) -> None:
+        """Count the points and segments of a batch.
+
+        Raises:
+            ValueError: a frame has no labels of points, or predictions are of another frame, other points or classes.
+        """
+        for frame, sample in zip(data_batch, data_samples, strict=True):
+            if frame.token != sample.token:
+                raise ValueError(f"predictions of frame {sample.token!r} came with frame {frame.token!r}")
+            if frame.point_labels is None:
+                raise ValueError(f"frame {frame.token!r} has no point_labels to score against")
+            try:
+                self.results.append((frame.token, self._counts(frame.point_labels, sample)))
+            except ValueError as error:
+                raise ValueError(f"frame {frame.token!r}: {error}") from error
+
+    def compute_metrics(self, results: list[tuple[str, PointCounts]]) -> dict[str, float]:
+        """Scores over the frames that were tested; writes the file."""
+        flat = sum_counts(dict(results).values()).flat()              # a frame that came twice counts once
+        write_json(self.output_dir / METRICS_FILE, flat)
+        logger.info("wrote %s", self.output_dir / METRICS_FILE)
+        return flat
+
+    def _counts(self, labels: PointLabels, sample: PointPredictions) -> PointCounts:
+        for owner, names in (("labels", labels.names or POINT_CLASSES), ("model", sample.names)):
+            if tuple(names) != POINT_CLASSES:
+                raise ValueError(f"classes of the {owner} must be {', '.join(POINT_CLASSES)}, got {', '.join(names)}")
+        return count_points(
+            _array(labels.classes), _array(sample.classes),
+            None if labels.instances is None else _array(labels.instances),
+            None if sample.instances is None else _array(sample.instances),
+            self.min_points,
+        )
+
+
+def point_table(metrics: Mapping[str, float], title: str = "nuScenes points") -> Table:
+    """A rich table of flat metrics (with or without a ``prefix/``): a line a class, then the means."""
+    from rich.table import Table
+
+    flat = {name.rsplit("/", 1)[-1]: value for name, value in metrics.items()}
+    columns = ["IoU"] + ["PQ", "SQ", "RQ"] * ("PQ" in flat)
+    table = Table(title=title)
+    table.add_column("class", no_wrap=True)
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for name in POINT_CLASSES:
+        table.add_row(name, *(_figure(flat.get(f"{name}_{column}")) for column in columns))
+    table.add_section()
+    means = ("mIoU" if column == "IoU" else column for column in columns)
+    table.add_row("mean", *(_figure(flat.get(name)) for name in means), style="bold")
+    return table
+
+
+def _confusion_matrix() -> Any:
+    from nuscenes.eval.lidarseg.utils import ConfusionMatrix
+
+    return ConfusionMatrix(NUM_CODES, ignore_idx=0)
+
+
+def _panoptic_evaluator(min_points: int) -> Any:
+    from nuscenes.eval.panoptic.panoptic_seg_evaluator import PanopticEval
+
+    return PanopticEval(NUM_CODES, ignore=[0], min_points=min_points)
+
+
+def _sum(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+    return None if first is None or second is None else first + second
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy()
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

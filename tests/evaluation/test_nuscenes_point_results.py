@@ -12,7 +12,7 @@ from lidar_label_cases import random_scene
 
 from perception.datasets.nuscenes_lidarseg import challenge_class_table
 from perception.errors import DataError
-from perception.evaluation.nuscenes_points import (
+from perception.evaluation.nuscenes_point_results import (
     evaluate_lidarseg_root,
     evaluate_panoptic_root,
     evaluate_tracking_root,
