@@ -8,7 +8,7 @@ _base_ = [
 ]
 
 plugins = ["flatformer"]
-max_iters = 2400
+max_iters = 1900
 point_range = (-51.2, -51.2, -3.0, 51.2, 51.2, 5.0)
 region = (-51.2, -51.2, 51.2, 51.2)
 grid = (256, 256)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -112,6 +113,16 @@ def test_an_index_of_another_schema_is_refused(tmp_path, version):
     pq.write_table(pa.Table.from_pylist([], schema=SCHEMA.with_metadata(meta)), path)
     with pytest.raises(DataError, match=rf"schema_version: expected 1, got {version or 'none'}; make it with: python"):
         open_index(path)
+
+
+def test_files_of_labels_come_back_and_an_index_from_before_them_has_none(tmp_path):
+    path = tmp_path / "i.parquet"
+    write_index(path, [replace(frame("a"), lidarseg="a.bin", panoptic="a.npz"), frame("b")], SOURCE)
+    index = open_index(path)
+    assert (index.record(0).lidarseg, index.record(0).panoptic) == ("a.bin", "a.npz")
+    assert index.record(1).lidarseg is None
+    pq.write_table(pq.read_table(path).drop_columns(["lidarseg", "panoptic"]), path)
+    assert open_index(path).record(0).panoptic is None
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):

@@ -1,11 +1,14 @@
 """Sweeps are moved into the frame, aged, freed of the vehicle itself and padded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scene_frames import cloud, scene, sweep
 
-from perception.structures import SE3, Frame
+from perception.structures import SE3, Frame, PointLabels
+from perception.structures.segmentation import IGNORE_LABEL
 from perception.transforms.aggregate_sweeps import AggregateSweeps
 from perception.transforms.global_rotation import GlobalRotation
 
@@ -68,6 +71,16 @@ def test_points_that_carry_times_get_the_age_of_their_sweep_added():
         sweeps=(sweep(0.1, cloud((6.0, 0.0, 0.0, 0.03), channels=channels)),),
     )
     assert AggregateSweeps(1)(frame, RNG).points.channel("time").tolist() == pytest.approx([0.02, 0.13])
+
+
+@pytest.mark.parametrize("pad_empty", [False, True])
+def test_points_of_earlier_sweeps_and_repeated_ones_have_no_label(pad_empty):
+    near, far = (0.5, 0.5, 0.0, 0.0), (5.0, 1.0, 0.0, 0.0)
+    frame = Frame("a", 10**9, points=cloud(near, far), sweeps=(sweep(0.1, FAR),))
+    frame = replace(frame, point_labels=PointLabels(torch.tensor([3, 4]), torch.tensor([0, 8])))
+    labels = AggregateSweeps(2, pad_empty=pad_empty)(frame, RNG).point_labels
+    assert labels.classes.tolist() == [4, *[IGNORE_LABEL] * (1 + pad_empty)]
+    assert labels.instances.tolist() == [8, *[0] * (1 + pad_empty)]
 
 
 def test_an_empty_sweep_adds_nothing():

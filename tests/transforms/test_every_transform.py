@@ -1,5 +1,7 @@
 """What every transform promises: a Frame, the given one untouched, the same draw for the same generator."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from scene_frames import pixels, scene
 
 from perception.datasets.object_database import build_object_database
 from perception.registry import TRANSFORMS, list_registered
-from perception.structures import Frame
+from perception.structures import Frame, PointLabels
+from perception.structures.segmentation import IGNORE_LABEL
 
 ARGUMENTS = {
     "Compose": {"transforms": [{"type": "GlobalRotation"}, {"type": "PointShuffle"}]},
@@ -80,6 +83,18 @@ def test_points_stay_on_their_pixels(name, tmp_path):
     value = before.points.channel("intensity")                             # tells the points apart
     source = (after.points.channel("intensity")[:, None] - value[None]).abs().argmin(dim=1)
     torch.testing.assert_close(pixels(after)[:, :2], pixels(before)[source, :2], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_stay_with_their_points(name, tmp_path):
+    frame = given_to(name)
+    numbers = torch.arange(len(frame.points))
+    labelled = replace(frame, point_labels=PointLabels(numbers, numbers + 1, ("a", "b", "c", "d")))
+    after = build(name, tmp_path)(labelled, np.random.default_rng(3))
+    value, labels = frame.points.channel("intensity"), after.point_labels  # intensity tells the points apart
+    old = labels.classes != IGNORE_LABEL
+    assert torch.equal(after.points.channel("intensity")[old], value[labels.classes[old]])
+    assert torch.equal(labels.instances[old], labels.classes[old] + 1)
 
 
 @pytest.mark.parametrize("name", NAMES)

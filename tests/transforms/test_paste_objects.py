@@ -12,7 +12,8 @@ from scene_frames import CHANNELS, cloud, inside, scene, sweep
 
 from perception.datasets.object_database import ObjectDatabase, build_object_database
 from perception.errors import ConfigError, DataError
-from perception.structures import Annotations, Boxes3D, Frame, overlaps_bev
+from perception.structures import Annotations, Boxes3D, Frame, PointLabels, overlaps_bev
+from perception.structures.segmentation import IGNORE_LABEL
 from perception.transforms.paste_objects import PasteObjects
 
 CLASSES = ("car", "pedestrian", "bus")
@@ -48,6 +49,17 @@ def test_pasting_fills_a_class_up_to_the_wanted_number(database):
     assert sorted(result.annotations.names()) == ["bus", "car", "car", "car"]
     assert len(result.points) == 3 + 1 + 3 * 3
     assert all(sum(row) == 3 for row in inside(result))
+
+
+def test_pasted_points_are_labelled_with_the_class_of_their_name_and_an_instance_each(database):
+    frame = street("d", (60, 0))
+    labels = PointLabels(torch.tensor([1, 1, 1, 0]), torch.tensor([5, 5, 5, 0]), ("road", "car"))
+    result = PasteObjects(database, {"car": 3, "bus": 1})(
+        replace(frame, point_labels=labels), np.random.default_rng(0)
+    )
+    found = torch.stack([result.point_labels.classes, result.point_labels.instances], dim=1)[len(frame.points) :]
+    assert found.unique(dim=0).tolist() == [[1, 6], [1, 7], [IGNORE_LABEL, 0]]     # there is no class "bus"
+    assert torch.equal(result.point_labels.classes[:4], labels.classes)
 
 
 @pytest.mark.parametrize("seed", range(5))
