@@ -16,29 +16,12 @@ import torch
 from ..errors import DataError
 from ..structures import PointLabels
 from ..structures.segmentation import IGNORE_LABEL
-from ..synthetic.taxonomy import CATEGORIES, CLASS_OF_CATEGORY
+from .nuscenes_lidarseg import CHALLENGE_CLASSES, CHALLENGE_THINGS, NUM_CATEGORIES, challenge_class_table
 
 KINDS = ("lidarseg", "panoptic")
-POINT_CLASSES = (                                  # in the order of the challenge, whose numbers begin with 1
-    "barrier", "bicycle", "bus", "car", "construction_vehicle", "motorcycle", "pedestrian", "traffic_cone", "trailer",
-    "truck", "driveable_surface", "other_flat", "sidewalk", "terrain", "manmade", "vegetation",
-)
-THINGS = POINT_CLASSES[:10]
-STUFF_OF_CATEGORY = {
-    "flat.driveable_surface": "driveable_surface", "flat.other": "other_flat", "flat.sidewalk": "sidewalk",
-    "flat.terrain": "terrain", "static.manmade": "manmade", "static.vegetation": "vegetation",
-}
+POINT_CLASSES, THINGS = CHALLENGE_CLASSES[1:], CHALLENGE_THINGS     # the challenge counts classes from 1
 INSTANCES_OF_CATEGORY = 1000                       # a panoptic code is category * 1000 + instance
-
-
-def _class_by_category() -> np.ndarray:
-    """(32,) int64 class of each category of the files."""
-    names = {**CLASS_OF_CATEGORY, **STUFF_OF_CATEGORY}
-    known = {name: label for label, name in enumerate(POINT_CLASSES)}
-    return np.array([known[names[name]] if name in names else IGNORE_LABEL for name in CATEGORIES])
-
-
-CLASS_BY_CATEGORY = _class_by_category()
+CLASS_BY_CATEGORY = np.where(challenge_class_table() > 0, challenge_class_table() - 1, IGNORE_LABEL)    # (32,)
 
 
 def read_point_labels(path: Path, kind: str) -> PointLabels:
@@ -55,9 +38,9 @@ def read_point_labels(path: Path, kind: str) -> PointLabels:
     """
     codes = _read_lidarseg(path) if kind == "lidarseg" else _read_panoptic(path)
     category = codes if kind == "lidarseg" else codes // INSTANCES_OF_CATEGORY
-    if len(category) and (category.max() >= len(CATEGORIES) or category.min() < 0):
+    if len(category) and (category.max() >= NUM_CATEGORIES or category.min() < 0):
         found = f"{category.min()} to {category.max()}"
-        raise DataError(path, kind, f"categories from 0 to {len(CATEGORIES) - 1}", found)
+        raise DataError(path, kind, f"categories from 0 to {NUM_CATEGORIES - 1}", found)
     classes = torch.from_numpy(CLASS_BY_CATEGORY[category])
     if kind == "lidarseg":
         return PointLabels(classes, names=POINT_CLASSES)
