@@ -25,7 +25,7 @@ def randomize(module: torch.nn.Module, seed: int = 0) -> None:
             tensor.add_(0.1 * torch.rand(tensor.shape, generator=draw))
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50, 101])
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
 def test_torchvision_weights_load_by_name_and_give_the_same_map(depth):
     theirs = getattr(torchvision.models, f"resnet{depth}")(weights=None).eval()
     ours = ResNet(depth, out_indices=(3,)).eval()
@@ -50,6 +50,14 @@ def test_maps_have_the_widths_and_strides_they_say(style, out_indices):
 def test_the_style_places_the_stride(style, strided):
     first = tiny(style=style).layer2[0]
     assert [name for name in ("conv1", "conv2", "conv3") if getattr(first, name).stride == (2, 2)] == [strided]
+
+
+@pytest.mark.parametrize(("depth", "expansion"), [(18, 1), (50, 4)])
+def test_stages_may_have_any_widths_and_counts(depth, expansion):
+    net = tiny(depth=depth, widths=(4, 6, 7, 9), counts=(1, 3, 2, 1))
+    assert net.channels == tuple(width * expansion for width in (4, 6, 7, 9))
+    assert [len(getattr(net, f"layer{stage}")) for stage in range(1, 5)] == [1, 3, 2, 1]
+    assert [m.shape[1] for m in net(torch.rand(2, 3, 64, 64))] == list(net.channels)
 
 
 def test_the_published_camera_backbone_has_its_number_of_parameters():
@@ -144,12 +152,14 @@ def test_it_is_registered_as_an_image_backbone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depth": 20}, "depth must be one of 18, 34, 50, 101, got 20"),
+        ({"depth": 20}, "depth must be one of 18, 34, 50, 101, 152, got 20"),
         ({"style": "torch"}, "style must be"),
         ({"out_indices": (0, 4)}, r"out_indices must be ascending stages 0 to 3, got \(0, 4\)"),
         ({"out_indices": ()}, "out_indices must name at least one stage"),
         ({"deformable_stages": (3, 2)}, "deformable_stages must be ascending"),
         ({"depth": 18, "deformable_stages": (3,)}, "deformable_stages needs bottlenecks"),
+        ({"widths": (4, 8)}, r"widths must be four numbers >= 1, got \(4, 8\)"),
+        ({"counts": (1, 0, 1, 1)}, "counts must be four numbers >= 1"),
         ({"frozen_stages": 5}, "frozen_stages must lie in -1 to 4, got 5"),
     ],
 )

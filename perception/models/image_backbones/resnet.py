@@ -108,6 +108,7 @@ LAYOUTS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] 
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
     101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
 }
 
 
@@ -116,12 +117,14 @@ class ResNet(nn.Module):
     """A residual network that gives the last map of chosen stages.
 
     Args:
-        depth: 18, 34, 50 or 101.
+        depth: 18, 34, 50, 101 or 152; two 3x3 convolutions a block below 50, bottlenecks from there on.
         style: where a stage's stride sits in a bottleneck: "pytorch", its 3x3 convolution; "caffe", its first 1x1.
         deformable_stages: stages (0 to 3) whose 3x3 convolutions are modulated deformable ones; bottlenecks only.
         out_indices: stages (0 to 3) whose maps are given, in ascending order; there are no stages behind the last.
         stem_channels: width of the stem.
         base_channels: width of the 3x3 convolutions of stage 0; it doubles with each stage.
+        widths: of the 3x3 convolutions of the four stages, in place of ``base_channels``.
+        counts: blocks of the four stages, in place of those that ``depth`` says.
         frozen_stages: -1 trains all; 0 freezes the stem, k the stem and the first k stages: neither gradients nor
             new statistics.
         norm_eval: normalise by the running statistics in training too.
@@ -140,18 +143,22 @@ class ResNet(nn.Module):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         stem_channels: int = 64,
         base_channels: int = 64,
+        widths: Sequence[int] | None = None,
+        counts: Sequence[int] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         norm_grad: bool = True,
     ) -> None:
         super().__init__()
         _check_choices(depth, style, deformable_stages, out_indices, frozen_stages)
-        block, counts = LAYOUTS[depth]
+        block, usual_counts = LAYOUTS[depth]
+        counts = _four("counts", counts, usual_counts)
+        widths = _four("widths", widths, [base_channels * 2**stage for stage in range(4)])
         self.out_indices, self.frozen_stages, self.norm_eval = tuple(out_indices), frozen_stages, norm_eval
         self.conv1: nn.Module = nn.Conv2d(3, stem_channels, 7, stride=2, padding=3, bias=False)
         self.bn1: nn.Module = nn.BatchNorm2d(stem_channels)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        in_channels, widths = stem_channels, [base_channels * 2**stage for stage in range(4)]
+        in_channels = stem_channels
         for stage, (width, count) in enumerate(zip(widths[: max(out_indices) + 1], counts, strict=False)):
             options: dict[str, Any] = {}
             if block is Bottleneck:
@@ -220,6 +227,13 @@ def fold_pair(parent: nn.Module, conv: str, norm: str) -> None:
         setattr(parent, norm, nn.Identity())
 
 
+def _four(name: str, values: Sequence[int] | None, usual: Sequence[int]) -> tuple[int, ...]:
+    chosen = tuple(usual if values is None else values)
+    if len(chosen) != 4 or min(chosen) < 1:
+        raise ValueError(f"{name} must be four numbers >= 1, got {chosen}")
+    return chosen
+
+
 def _check_choices(
     depth: int, style: str, deformable_stages: Sequence[int], out_indices: Sequence[int], frozen_stages: int
 ) -> None:
@@ -233,6 +247,6 @@ def _check_choices(
     if not out_indices:
         raise ValueError("out_indices must name at least one stage")
     if deformable_stages and LAYOUTS[depth][0] is not Bottleneck:
-        raise ValueError(f"deformable_stages needs bottlenecks (depth 50 or 101), got depth {depth}")
+        raise ValueError(f"deformable_stages needs bottlenecks (depth 50 or more), got depth {depth}")
     if frozen_stages not in range(-1, 5):
         raise ValueError(f"frozen_stages must lie in -1 to 4, got {frozen_stages}")
