@@ -1,0 +1,79 @@
+"""Cross entropy of pixels, and its mean over the pixels that are hard for the network.
+
+Online hard example mining as segmentation networks have it; Shrivastava et al., CVPR 2016, for the idea.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from perception.structures.segmentation import IGNORE_LABEL
+
+
+def pixel_cross_entropy(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, ignore_label: int = IGNORE_LABEL
+) -> Tensor:
+    """Cross entropy of each pixel; ignored pixels have 0.
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) int64 in [0, K), or ``ignore_label``.
+        class_weights: (K,) factor of the pixels of each class; nothing is divided by their sum.
+        ignore_label: label of the pixels that do not count.
+
+    Returns:
+        (B, H, W) float32.
+    """
+    return F.cross_entropy(logits.float(), labels, class_weights, ignore_index=ignore_label, reduction="none")
+
+
+def ohem_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    threshold: float = 0.9,
+    min_kept: int = 100_000,
+    class_weights: Tensor | None = None,
+    ignore_label: int = IGNORE_LABEL,
+) -> Tensor:
+    """Mean cross entropy over the pixels whose true class is less probable than a bound.
+
+    The bound is ``threshold``, or, where that leaves too few pixels, the probability of the pixel number ``min_kept``
+    (counted from 0, least probable first; the last one if there are fewer). The pixel at the bound is left out.
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) int64 in [0, K), or ``ignore_label``.
+        threshold: probability in (0, 1] from which a pixel is easy.
+        min_kept: pixels that are kept however easy they are.
+        class_weights: (K,) factor of the loss of each class, without a say in which pixels are kept.
+        ignore_label: label of the pixels that do not count.
+
+    Returns:
+        A scalar; 0, with a graph, if no pixel is kept.
+
+    Raises:
+        ValueError: ``threshold`` or ``min_kept`` lies outside what it can be.
+    """
+    if not 0.0 < threshold <= 1.0:
+        raise ValueError(f"threshold must lie in (0, 1], got {threshold}")
+    if min_kept < 0:
+        raise ValueError(f"min_kept must be >= 0, got {min_kept}")
+    loss = pixel_cross_entropy(logits, labels, ignore_label=ignore_label).flatten()
+    valid = labels.flatten() != ignore_label
+    loss = loss[valid]                                                       # (N,)
+    hard = _is_hard(loss.detach(), threshold, min_kept)
+    if class_weights is not None:
+        loss = loss * class_weights.to(loss)[labels.flatten()[valid]]
+    return loss[hard].sum() / hard.sum().clamp(min=1)
+
+
+def _is_hard(loss: Tensor, threshold: float, min_kept: int) -> Tensor:
+    """(N,) bool."""
+    if not loss.numel():
+        return torch.zeros_like(loss, dtype=torch.bool)
+    probability = torch.exp(-loss)                                           # (N,), of the true class
+    bound = probability.kthvalue(min(min_kept, len(loss) - 1) + 1).values
+    return probability < bound.clamp(min=threshold)
