@@ -32,6 +32,8 @@ SAFE_NUMPY_FUNCTIONS = {                           # by the names under which nu
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
     """Read a checkpoint (or a bare state dict, or a ``.safetensors`` file) on the CPU; code in it is never run.
 
+    The weights of files that were written with detectron2 lie under ``model``; they are given as ``state_dict`` too.
+
     Returns:
         A dictionary with at least ``state_dict``.
 
@@ -45,7 +47,8 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: expected a dictionary of weights, got {type(content).__name__}")
     if "state_dict" not in content:
-        content = {"state_dict": content}
+        weights = content.get("model")
+        content = {**content, "state_dict": weights} if isinstance(weights, Mapping) else {"state_dict": content}
     state = content["state_dict"]
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds no weights: expected a state_dict of tensors; it has {_short(content)}")

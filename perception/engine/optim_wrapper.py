@@ -80,31 +80,55 @@ class AutocastOptimWrapper(OptimWrapper):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class DecayGroupsConstructor:
-    """Builds an optimizer with two groups: parameters with weight decay, and those without.
+    """Builds an optimizer with two groups, of parameters with weight decay and of those without, a learning rate.
 
     Args:
         optim_wrapper_cfg: config of the wrapper, with that of its ``optimizer``.
         paramwise_cfg: ``no_decay``: parts of names whose parameters get no decay, by default ``("norm",)``; parameters
-            of normalisation layers get none in any case.
+            of normalisation layers get none in any case. ``lr_mult``: factors on the learning rate by part of a name;
+            the first part that a name has counts.
+
+    Raises:
+        ValueError: ``paramwise_cfg`` holds something else, or a part of ``lr_mult`` is in no name.
     """
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
-        unknown = set(paramwise_cfg or {}) - {"no_decay"}
+        unknown = set(paramwise_cfg or {}) - {"no_decay", "lr_mult"}
         if unknown:
-            raise ValueError(f"paramwise_cfg of DecayGroupsConstructor takes no_decay, got {sorted(unknown)}")
+            raise ValueError(
+                f"paramwise_cfg of DecayGroupsConstructor takes no_decay and lr_mult, got {sorted(unknown)}"
+            )
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         self.no_decay = tuple((paramwise_cfg or {}).get("no_decay", ("norm",)))
+        self.lr_mult: dict[str, float] = dict((paramwise_cfg or {}).get("lr_mult", {}))
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         model = getattr(model, "module", model)
         cfg = dict(self.optim_wrapper_cfg)
         optimizer = dict(cfg.pop("optimizer"))
         decayed, free = split_by_decay(model, self.no_decay)
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
-        optimizer["params"] = [group for group in groups if group["params"]]
+        factors = self._lr_factors(model)
+        optimizer["params"] = [
+            {
+                "params": [parameter for parameter in parameters if factors[parameter] == factor],
+                **({} if factor == 1.0 else {"lr": factor * optimizer["lr"]}), **options,
+            }
+            for parameters, options in ((decayed, {}), (free, {"weight_decay": 0.0}))
+            for factor in dict.fromkeys(factors[parameter] for parameter in parameters)
+        ]
         cfg.setdefault("type", "AutocastOptimWrapper")
         built = MMENGINE_OPTIMIZERS.build(optimizer)
         return OPTIM_WRAPPERS.build(cfg, default_args={"optimizer": built})
+
+    def _lr_factors(self, model: nn.Module) -> dict[nn.Parameter, float]:
+        named = dict(model.named_parameters())
+        unused = [part for part in self.lr_mult if not any(part in name for name in named)]
+        if unused:
+            raise ValueError(f"lr_mult names {unused[0]!r}, which is in no parameter of {type(model).__name__}")
+        return {
+            parameter: next((factor for part, factor in self.lr_mult.items() if part in name), 1.0)
+            for name, parameter in named.items()
+        }
 
 
 def split_by_decay(model: nn.Module, no_decay: Sequence[str]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

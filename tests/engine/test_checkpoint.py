@@ -123,7 +123,7 @@ def test_released_checkpoints_with_numpy_values_and_mmengine_logs_are_read(tmp_p
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("form", ["bare", "wrapped", "safetensors"])
+@pytest.mark.parametrize("form", ["bare", "state_dict", "model", "safetensors"])
 def test_load_weights_takes_every_usual_form(tmp_path: Path, form: str, prefix: str):
     source, target = nn.Linear(3, 2), nn.Linear(3, 2)
     state = {prefix + key: value for key, value in source.state_dict().items()}
@@ -131,7 +131,7 @@ def test_load_weights_takes_every_usual_form(tmp_path: Path, form: str, prefix: 
     if form == "safetensors":
         save_file(state, path)
     else:
-        torch.save(state if form == "bare" else {"state_dict": state}, path)
+        torch.save(state if form == "bare" else {form: state, "iteration": 3}, path)
     load_weights(target, path)
     assert torch.equal(target.weight, source.weight)
 

@@ -97,7 +97,7 @@ def test_an_unknown_dtype_is_refused():
 
 
 def test_an_unknown_paramwise_setting_is_refused():
-    with pytest.raises(ValueError, match=r"takes no_decay, got \['norm_decay_mult'\]"):
+    with pytest.raises(ValueError, match=r"takes no_decay and lr_mult, got \['norm_decay_mult'\]"):
         DecayGroupsConstructor({}, {"norm_decay_mult": 0.0})
 
 
@@ -116,3 +116,19 @@ def test_a_one_cycle_schedule_lasts_as_long_as_the_training(tmp_path: Path):
     assert len(rates) == 12
     assert rates.argmax() == 2
     assert rates[-1] < 1e-3 * rates.max()
+
+
+def test_a_part_of_a_model_can_learn_slower_with_and_without_decay():
+    model = nn.ModuleDict({"backbone": nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3)), "head": nn.Linear(3, 1)})
+    config = {"optimizer": {"type": "AdamW", "lr": 0.5, "weight_decay": 0.05}}
+    wrapper = DecayGroupsConstructor(config, {"no_decay": ["bias"], "lr_mult": {"backbone.": 0.1}})(model)
+    rows = {
+        (group["lr"], group["weight_decay"]): sum(p.numel() for p in group["params"])
+        for group in wrapper.optimizer.param_groups
+    }
+    assert rows == {(0.05, 0.05): 6, (0.5, 0.05): 3, (0.05, 0.0): 3 + 6, (0.5, 0.0): 1}
+
+
+def test_a_factor_for_no_parameter_is_refused():
+    with pytest.raises(ValueError, match="lr_mult names 'neck', which is in no parameter of Linear"):
+        DecayGroupsConstructor({"optimizer": {"type": "SGD", "lr": 0.1}}, {"lr_mult": {"neck": 0.1}})(nn.Linear(2, 2))
