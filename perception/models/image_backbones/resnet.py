@@ -87,18 +87,20 @@ class Bottleneck(_ResidualBlock):
         stride: of the 3x3 convolution, or of the first one in style "caffe".
         style: "pytorch" or "caffe".
         deformable: the 3x3 convolution is a modulated deformable one.
+        expansion: width of the output, in those of the 3x3 convolution.
     """
 
     expansion = 4
 
     def __init__(
-        self, in_channels: int, channels: int, stride: int = 1, *, style: str = "pytorch", deformable: bool = False
+        self, in_channels: int, channels: int, stride: int = 1, *, style: str = "pytorch", deformable: bool = False,
+        expansion: int = expansion,
     ) -> None:
         first, second = (stride, 1) if style == "caffe" else (1, stride)
         middle = ModulatedDeformConv2d if deformable else conv3x3
         convs = (
             conv1x1(in_channels, channels, first), middle(channels, channels, second),
-            conv1x1(channels, channels * self.expansion),
+            conv1x1(channels, channels * expansion),
         )
         super().__init__(convs, in_channels, stride)
 
@@ -125,6 +127,10 @@ class ResNet(nn.Module):
         base_channels: width of the 3x3 convolutions of stage 0; it doubles with each stage.
         widths: of the 3x3 convolutions of the four stages, in place of ``base_channels``.
         counts: blocks of the four stages, in place of those that ``depth`` says.
+        expansion: width of a bottleneck's output in those of its 3x3 convolution; None takes the published 4.
+        stem_map: give the map behind the stem's pooling too, as the first.
+        norm_eps: epsilon of the norms.
+        norm_momentum: share of a batch in their new statistics.
         frozen_stages: -1 trains all; 0 freezes the stem, k the stem and the first k stages: neither gradients nor
             new statistics.
         norm_eval: normalise by the running statistics in training too.
@@ -145,6 +151,10 @@ class ResNet(nn.Module):
         base_channels: int = 64,
         widths: Sequence[int] | None = None,
         counts: Sequence[int] | None = None,
+        expansion: int | None = None,
+        stem_map: bool = False,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         norm_grad: bool = True,
@@ -154,7 +164,11 @@ class ResNet(nn.Module):
         block, usual_counts = LAYOUTS[depth]
         counts = _four("counts", counts, usual_counts)
         widths = _four("widths", widths, [base_channels * 2**stage for stage in range(4)])
+        if expansion is not None and block is not Bottleneck:
+            raise ValueError(f"expansion needs bottlenecks (depth 50 or more), got depth {depth}")
+        factor = block.expansion if expansion is None else expansion
         self.out_indices, self.frozen_stages, self.norm_eval = tuple(out_indices), frozen_stages, norm_eval
+        self.stem_map = stem_map
         self.conv1: nn.Module = nn.Conv2d(3, stem_channels, 7, stride=2, padding=3, bias=False)
         self.bn1: nn.Module = nn.BatchNorm2d(stem_channels)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -162,14 +176,16 @@ class ResNet(nn.Module):
         for stage, (width, count) in enumerate(zip(widths[: max(out_indices) + 1], counts, strict=False)):
             options: dict[str, Any] = {}
             if block is Bottleneck:
-                options = {"style": style, "deformable": stage in deformable_stages}
+                options = {"style": style, "deformable": stage in deformable_stages, "expansion": factor}
             blocks = []
             for position in range(count):
                 blocks.append(block(in_channels, width, 2 if stage and not position else 1, **options))
-                in_channels = width * block.expansion
+                in_channels = width * factor
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-        self.channels = tuple(widths[stage] * block.expansion for stage in self.out_indices)
-        self.strides = tuple(4 * 2**stage for stage in self.out_indices)
+        maps = [(widths[stage] * factor, 4 * 2**stage) for stage in self.out_indices]
+        self.channels, self.strides = zip(*([(stem_channels, 4)] if stem_map else []), *maps, strict=True)
+        for norm in self._norms():
+            norm.eps, norm.momentum = norm_eps, norm_momentum
         self.init_weights()
         self._freeze(norm_grad)
 
@@ -207,7 +223,7 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> maps (B, C_i, H / s_i, W / s_i), rounded up."""
         x = self.maxpool(self.bn1(self.conv1(images)).relu_())
-        maps = []
+        maps = [x] if self.stem_map else []
         for stage in range(max(self.out_indices) + 1):
             x = getattr(self, f"layer{stage + 1}")(x)
             if stage in self.out_indices:
