@@ -1,0 +1,122 @@
+"""A transformer layer whose cross-attention is a step of k-means: each pixel gives itself to one cluster alone.
+
+"k-means Mask Transformer" (Yu et al., ECCV 2022), sections 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
+
+from .conv_norm import NORM, ConvNorm
+from .predictor import ClusterPredictions, ClusterPredictor
+
+
+def assigned_clusters(masks: Tensor) -> Tensor:
+    """(B, N, h, w) logits -> (B, h * w) int64 cluster that each pixel has the highest one for; ties: the first."""
+    return masks.flatten(2).argmax(dim=1)
+
+
+def sum_members(values: Tensor, clusters: Tensor, num_clusters: int) -> Tensor:
+    """Sum of the values of each cluster's pixels, in float32.
+
+    Args:
+        values: (B, C, P) of P pixels.
+        clusters: (B, P) int64 in [0, N).
+        num_clusters: N.
+
+    Returns:
+        (B, C, N) float32; 0 where a cluster has no pixel.
+    """
+    B, _, P = values.shape
+    members = torch.zeros(B, P, num_clusters, dtype=torch.float32, device=values.device)
+    members.scatter_(2, clusters[:, :, None], 1.0)
+    with torch.autocast(values.device.type, enabled=False):
+        return torch.bmm(values.float(), members)
+
+
+class ClusterAttention(nn.Module):
+    """Self-attention among clusters; its logits are normalised by batch, not scaled.
+
+    Args:
+        key_channels: width of queries and keys of all heads together.
+        value_channels: width of the values.
+        heads: attention heads.
+    """
+
+    def __init__(self, key_channels: int, value_channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.widths = heads, (key_channels, key_channels, value_channels)
+        self.norm_similarity = nn.BatchNorm2d(heads, **NORM)
+        self.norm_retrieved = nn.BatchNorm1d(value_channels, **NORM)
+
+    def forward(self, qkv: Tensor) -> Tensor:
+        """(B, 2 key + value channels, N) -> (B, value channels, N)."""
+        q, k, v = (part.unflatten(1, (self.heads, -1)) for part in qkv.split(self.widths, dim=1))
+        logits = self.norm_similarity(q.transpose(2, 3) @ k)                               # (B, heads, N, N)
+        weights = logits.softmax(dim=3, dtype=torch.float32).to(v.dtype)
+        return F.gelu(self.norm_retrieved((v @ weights.transpose(2, 3)).flatten(1, 2)))
+
+
+class KMeansLayer(nn.Module):
+    """Clusters predict their masks, take the sum of their pixels, attend to each other, and pass a feed-forward net.
+
+    Args:
+        pixel_channels: width of the pixel map.
+        num_classes: real classes K.
+        channels: width E of the clusters and behind the predictor's first layer.
+        base_channels: half the width of the common space; queries and keys are as wide, values twice.
+        heads: of the self-attention.
+        hidden: of the feed-forward net.
+        mask_channels: width of mask kernels.
+        drop_path: probability of leaving a sample's update out in training.
+
+    Raises:
+        ValueError: ``base_channels`` is no multiple of ``heads``.
+    """
+
+    def __init__(
+        self,
+        pixel_channels: int,
+        num_classes: int,
+        *,
+        channels: int = 256,
+        base_channels: int = 128,
+        heads: int = 8,
+        hidden: int = 2048,
+        mask_channels: int = 128,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if base_channels % heads:
+            raise ValueError(f"base_channels ({base_channels}) must be divisible by heads ({heads})")
+        space = 2 * base_channels
+        std = space**-0.5
+        self.pixel_space = ConvNorm(pixel_channels, space)
+        self.query_space = ConvNorm(channels, space, dims=1)
+        self.pixel_value = ConvNorm(space, space, activation=False, std=std)
+        self.predictor = ClusterPredictor(
+            space, space, num_classes, channels=channels, mask_channels=mask_channels
+        )
+        self.norm_members = nn.BatchNorm1d(space, **NORM)
+        self.kmeans_update = ConvNorm(space, channels, dims=1, activation=False, norm_weight=0.0)
+        self.qkv = ConvNorm(space, 2 * space, dims=1, activation=False, std=std)
+        self.attention = ClusterAttention(base_channels, space, heads)
+        self.attention_update = ConvNorm(space, channels, dims=1, activation=False, norm_weight=0.0)
+        self.hidden = ConvNorm(channels, hidden, dims=1)
+        self.hidden_update = ConvNorm(hidden, channels, dims=1, activation=False, norm_weight=0.0)
+        self.drop_path = StochasticDepth(drop_path, "row")
+
+    def forward(self, clusters: Tensor, pixels: Tensor) -> tuple[Tensor, ClusterPredictions]:
+        """(B, E, N) and a map (B, C, h, w) -> (B, E, N) and what the clusters predicted before their update."""
+        pixels = self.pixel_space(F.gelu(pixels))                                          # (B, 2 base, h, w)
+        queries = self.query_space(clusters)                                               # (B, 2 base, N)
+        found = self.predictor(queries, queries, pixels)
+        values = self.pixel_value(pixels).flatten(2)                                       # (B, 2 base, h * w)
+        members = sum_members(values, assigned_clusters(found.masks), clusters.shape[2])
+        clusters = clusters + self.drop_path(self.kmeans_update(self.norm_members(members)))
+        attended = self.attention(self.qkv(queries))
+        clusters = F.gelu(clusters + self.drop_path(self.attention_update(attended)))
+        return F.gelu(clusters + self.drop_path(self.hidden_update(self.hidden(clusters)))), found
