@@ -166,3 +166,27 @@ def test_it_is_registered_as_an_image_backbone():
 def test_arguments_that_cannot_be_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         tiny(**options)
+
+
+def test_the_stems_map_comes_first_and_is_left_as_it_was():
+    plain, with_stem = tiny().eval(), tiny(stem_map=True).eval()
+    with_stem.load_state_dict(plain.state_dict())
+    images = torch.rand(1, 3, 33, 65)
+    stem, *maps = with_stem(images)
+    assert with_stem.channels == (4, 16, 32, 64, 128)
+    assert with_stem.strides == (4, 4, 8, 16, 32)
+    torch.testing.assert_close(stem, plain.maxpool(plain.bn1(plain.conv1(images)).relu()))
+    torch.testing.assert_close(maps, list(plain(images)))
+
+
+def test_bottlenecks_widen_as_told_and_a_block_that_keeps_its_width_has_no_projection():
+    net = tiny(expansion=2, base_channels=2)
+    assert net.channels == (4, 8, 16, 32)
+    assert [getattr(net, f"layer{stage}")[0].downsample is None for stage in (1, 2)] == [True, False]
+    with pytest.raises(ValueError, match=r"expansion needs bottlenecks .* got depth 18"):
+        ResNet(18, expansion=2)
+
+
+def test_norms_take_their_settings():
+    norms = [m for m in tiny(norm_eps=1e-3, norm_momentum=0.01).modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from kmax_models import CONFIGS, config_of, model_of
+from mmengine.config import Config
 
 from perception.engine.optim_wrapper import DecayGroupsConstructor
 from perception.errors import CheckpointError
-from perception_plugins.kmax import PLUGIN, load_official
+from perception.registry import MODELS
+from perception.structures.segmentation import PixelLabels
+from perception_plugins.kmax import PLUGIN, load_official, panoptic_map
+from perception_plugins.kmax.decoding import masks_in_image
 
 PUBLISHED = {                                        # backbone, pixel decoder, decoder with branch; the branch alone
     "r50_coco": (23_508_032, 21_151_040, 27_777_790, 15_856_742),
@@ -56,7 +60,7 @@ def test_parameters_are_as_many_as_published(name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_published_image_size_gives_masks_at_stride_four_and_a_loss_could_follow(name):
+def test_the_published_image_size_gives_masks_at_stride_four(name):
     cfg = config_of(f"kmax_{name}")
     model = model_of(cfg)
     H, W = cfg.image_size
@@ -83,7 +87,8 @@ def test_thresholds_and_recipe_are_those_of_the_data_set(name):
 def test_the_recipe_slows_the_backbone_and_decays_kernels_alone():
     cfg = config_of("kmax_convnext_tiny_coco")
     model = model_of(cfg)
-    wrapper = DecayGroupsConstructor(cfg.optim_wrapper, cfg.optim_wrapper.paramwise_cfg)(model)
+    constructor = DecayGroupsConstructor({"optimizer": cfg.optim_wrapper.optimizer}, cfg.optim_wrapper.paramwise_cfg)
+    wrapper = constructor(model)
     group_of = {p: group for group in wrapper.optimizer.param_groups for p in group["params"]}
     expected = {
         "backbone.stages.0.0.gamma": (5e-5, 0.0), "backbone.stages.0.0.pwconv1.weight": (5e-5, 0.05),
@@ -94,6 +99,20 @@ def test_the_recipe_slows_the_backbone_and_decays_kernels_alone():
     }
     found = {name: group_of[model.get_parameter(name)] for name in expected}
     assert {name: (pytest.approx(group["lr"]), group["weight_decay"]) for name, group in found.items()} == expected
+
+
+def test_the_small_model_learns_and_predicts_from_its_config():
+    cfg = Config.fromfile(str(CONFIGS.parent / "_base_/models/kmax_small.py"))
+    backbone = MODELS.build(cfg.model.backbone)
+    head = MODELS.build({**cfg.model.head, "in_channels": backbone.channels})
+    images, label = torch.rand(2, 3, 64, 96), torch.zeros(64, 96, dtype=torch.int64)
+    label[:, 40:] = 1
+    truth = [PixelLabels(label).segments(), PixelLabels(label.flip(1)).segments()]
+    losses = head.loss(head(backbone(images)), truth)
+    assert all(value.isfinite() for value in losses.values())
+    raw = head.eval()(backbone.eval()(images))
+    masks = masks_in_image(raw.masks[0], (64, 96), (64, 96), (64, 96))
+    assert panoptic_map(raw.logits[0], masks, (), head.panoptic).ids.shape == (64, 96)
 
 
 @pytest.mark.golden_files("kmax", pattern="*.json")

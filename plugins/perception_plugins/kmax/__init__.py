@@ -13,7 +13,7 @@ PLUGIN = PluginInfo(
     name="kmax",
     title="k-means Mask Transformer",
     year=2022,
-    roles=("seg_head", "loss"),
+    roles=("seg_head",),
     official="bytedance/kmax-deeplab",
     checkpoints={
         f"kmax_{name}": _CONFIGS.format(name)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,8 +35,15 @@ def sum_members(values: Tensor, clusters: Tensor, num_clusters: int) -> Tensor:
     B, _, P = values.shape
     members = torch.zeros(B, P, num_clusters, dtype=torch.float32, device=values.device)
     members.scatter_(2, clusters[:, :, None], 1.0)
-    with torch.autocast(values.device.type, enabled=False):
+    with _without_autocast(values.device.type):
         return torch.bmm(values.float(), members)
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[None]:
+    """Full precision; a device that computes nothing, such as "meta", has no autocast to leave."""
+    if not torch.amp.is_autocast_available(device_type):
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)
 
 
 class ClusterAttention(nn.Module):

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from perception.registry import MODELS
-
 from .cluster_targets import ClusterTargets, TrueSegments, cluster_targets, match_clusters
 from .predictor import ClusterPredictions
 
@@ -43,7 +41,6 @@ class PixelSampling:
             raise ValueError(f"count must be a number of pixels >= 0, got {self.count}")
 
 
-@MODELS.register_module(role="loss")
 class KMaXLoss:
     """The weighted losses of the final predictions and, with the suffix _0, _1 ..., of the layers before.
 
