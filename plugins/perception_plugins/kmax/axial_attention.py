@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .conv_norm import NORM, truncated_normal
+from .conv_norm import batch_norm, truncated_normal
 
 MAX_LENGTH = 255
 NUM_OFFSETS = 2 * MAX_LENGTH - 1
@@ -35,12 +35,12 @@ class AxialAttention(nn.Module):
                 raise ValueError(f"{name} ({width}) must be divisible by heads ({heads})")
         self.heads, self.widths = heads, (key_channels, key_channels, value_channels)
         self.qkv = nn.Conv1d(in_channels, sum(self.widths), 1, bias=False)
-        self.norm_qkv = nn.BatchNorm1d(sum(self.widths), **NORM)
+        self.norm_qkv = batch_norm(sum(self.widths), dims=1)
         self.query_table = nn.Parameter(torch.empty(NUM_OFFSETS, key_channels // heads))
         self.key_table = nn.Parameter(torch.empty(NUM_OFFSETS, key_channels // heads))
         self.value_table = nn.Parameter(torch.empty(NUM_OFFSETS, value_channels // heads))
-        self.norm_similarity = nn.BatchNorm2d(3 * heads, **NORM)
-        self.norm_retrieved = nn.BatchNorm1d(2 * value_channels, **NORM)
+        self.norm_similarity = batch_norm(3 * heads)
+        self.norm_retrieved = batch_norm(2 * value_channels, dims=1)
         truncated_normal(self.qkv.weight, in_channels**-0.5)
         for table in (self.query_table, self.key_table, self.value_table):
             truncated_normal(table, 1.0)

@@ -6,9 +6,8 @@ import math
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-NORM = {"eps": 1e-3, "momentum": 0.01}
 
 
 class ConvNorm(nn.Module):
@@ -42,12 +41,11 @@ class ConvNorm(nn.Module):
         norm_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        conv_type, norm_type = (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv1d, nn.BatchNorm1d)
-        padding = dilation * (kernel // 2)
-        self.conv = conv_type(
-            in_channels, channels, kernel, padding=padding, groups=groups, dilation=dilation, bias=bias
+        self.conv: nn.Conv1d | nn.Conv2d = (nn.Conv2d if dims == 2 else nn.Conv1d)(
+            in_channels, channels, kernel, padding=dilation * (kernel // 2), groups=groups, dilation=dilation, bias=bias
         )
-        self.norm: nn.Module = norm_type(channels, **NORM)
+        norm = batch_norm(channels, dims)
+        self.norm: nn.Module = norm
         self.activation = activation
         if groups > 1:
             nn.init.xavier_uniform_(self.conv.weight)
@@ -55,7 +53,7 @@ class ConvNorm(nn.Module):
             truncated_normal(self.conv.weight, math.sqrt(2 / in_channels) if std is None else std)
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
-        nn.init.constant_(self.norm.weight, norm_weight)
+        nn.init.constant_(norm.weight, norm_weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) or (B, C_in, N) -> the same size with the output's width."""
@@ -64,9 +62,23 @@ class ConvNorm(nn.Module):
 
     def fold_batch_norm(self) -> None:
         """Give the normalisation's scale and shift to the convolution; for evaluation only."""
-        if not isinstance(self.norm, nn.Identity):
+        if isinstance(self.norm, _BatchNorm):
             self.conv = fuse_conv_bn_eval(self.conv, self.norm)
             self.norm = nn.Identity()
+
+
+def batch_norm(channels: int, dims: int = 2) -> _BatchNorm:
+    """Batch normalisation as all of the head has it, over pixels or, with ``dims`` 1, a sequence."""
+    return (nn.BatchNorm2d if dims == 2 else nn.BatchNorm1d)(channels, eps=1e-3, momentum=0.01)
+
+
+def classifier(in_channels: int, num_outputs: int, std: float, dims: int = 2) -> nn.Conv1d | nn.Conv2d:
+    """A 1x1 convolution whose first weights have the standard deviation ``std``, and whose biases are 0."""
+    conv = (nn.Conv2d if dims == 2 else nn.Conv1d)(in_channels, num_outputs, 1)
+    truncated_normal(conv.weight, std)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
 
 
 def truncated_normal(tensor: Tensor, std: float) -> None:

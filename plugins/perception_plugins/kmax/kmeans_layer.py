@@ -5,24 +5,22 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from .conv_norm import NORM, ConvNorm
+from .conv_norm import ConvNorm, batch_norm
 from .predictor import ClusterPredictions, ClusterPredictor
 
 
 def assigned_clusters(masks: Tensor) -> Tensor:
     """(B, N, h, w) logits -> (B, h * w) int64 cluster that each pixel has the highest one for; ties: the first."""
-    return masks.flatten(2).argmax(dim=1)
+    return masks.flatten(2).max(dim=1).indices       # on a CPU in half of the time of argmax
 
 
 def sum_members(values: Tensor, clusters: Tensor, num_clusters: int) -> Tensor:
-    """Sum of the values of each cluster's pixels, in float32.
+    """Sum of the values of each cluster's pixels; the order of a sum on a GPU is not fixed.
 
     Args:
         values: (B, C, P) of P pixels.
@@ -32,18 +30,8 @@ def sum_members(values: Tensor, clusters: Tensor, num_clusters: int) -> Tensor:
     Returns:
         (B, C, N) float32; 0 where a cluster has no pixel.
     """
-    B, _, P = values.shape
-    members = torch.zeros(B, P, num_clusters, dtype=torch.float32, device=values.device)
-    members.scatter_(2, clusters[:, :, None], 1.0)
-    with _without_autocast(values.device.type):
-        return torch.bmm(values.float(), members)
-
-
-def _without_autocast(device_type: str) -> AbstractContextManager[None]:
-    """Full precision; a device that computes nothing, such as "meta", has no autocast to leave."""
-    if not torch.amp.is_autocast_available(device_type):
-        return nullcontext()
-    return torch.autocast(device_type, enabled=False)
+    sums = torch.zeros(*values.shape[:2], num_clusters, dtype=torch.float32, device=values.device)
+    return sums.scatter_add(2, clusters[:, None].expand(-1, values.shape[1], -1), values.float())
 
 
 class ClusterAttention(nn.Module):
@@ -58,8 +46,8 @@ class ClusterAttention(nn.Module):
     def __init__(self, key_channels: int, value_channels: int, heads: int) -> None:
         super().__init__()
         self.heads, self.widths = heads, (key_channels, key_channels, value_channels)
-        self.norm_similarity = nn.BatchNorm2d(heads, **NORM)
-        self.norm_retrieved = nn.BatchNorm1d(value_channels, **NORM)
+        self.norm_similarity = batch_norm(heads)
+        self.norm_retrieved = batch_norm(value_channels, dims=1)
 
     def forward(self, qkv: Tensor) -> Tensor:
         """(B, 2 key + value channels, N) -> (B, value channels, N)."""
@@ -109,7 +97,7 @@ class KMeansLayer(nn.Module):
         self.predictor = ClusterPredictor(
             space, space, num_classes, channels=channels, mask_channels=mask_channels
         )
-        self.norm_members = nn.BatchNorm1d(space, **NORM)
+        self.norm_members = batch_norm(space, dims=1)
         self.kmeans_update = ConvNorm(space, channels, dims=1, activation=False, norm_weight=0.0)
         self.qkv = ConvNorm(space, 2 * space, dims=1, activation=False, std=std)
         self.attention = ClusterAttention(base_channels, space, heads)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .conv_norm import NORM, ConvNorm, truncated_normal
+from .conv_norm import ConvNorm, batch_norm, classifier
 from .pixel_decoder import upsample
 
 VOID_PRIOR = 0.9                                     # share of clusters that are expected to be nothing
@@ -58,10 +58,8 @@ class ClusterPredictor(nn.Module):
         self.pixel1 = ConvNorm(pixel_channels, channels)
         self.pixel2 = ConvNorm(channels, mask_channels, bias=True, activation=False, std=0.01)
         self.kernel = ConvNorm(query_channels, mask_channels, dims=1, activation=False)
-        self.classify = nn.Conv1d(query_channels, num_classes + 1, 1)
-        self.mask_norm = nn.BatchNorm2d(1, **NORM)
-        truncated_normal(self.classify.weight, 0.01)
-        nn.init.zeros_(self.classify.bias)
+        self.classify = classifier(query_channels, num_classes + 1, std=0.01, dims=1)
+        self.mask_norm = batch_norm(1)
         nn.init.constant_(self.mask_norm.weight, 0.1)
         self.void_prior = math.log(num_classes * VOID_PRIOR / (1 - VOID_PRIOR))
 

@@ -10,17 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .conv_norm import ConvNorm, truncated_normal
+from .conv_norm import ConvNorm, classifier
 from .pixel_decoder import resize
 
 RATES = (6, 12, 18)
-
-
-def _classifier(channels: int, num_outputs: int) -> nn.Conv2d:
-    conv = nn.Conv2d(channels, num_outputs, 1)
-    truncated_normal(conv.weight, (2 / channels) ** 0.5)
-    nn.init.zeros_(conv.bias)
-    return conv
 
 
 class AtrousPyramid(nn.Module):
@@ -92,7 +85,7 @@ class FullSemanticBranch(nn.Module):
         self.fuse4 = SkipFusion(width, in_channels[2], channels[2])
         self.depth = ConvNorm(width, width, 5, groups=width)
         self.point = ConvNorm(width, width)
-        self.classify = _classifier(width, num_classes + 1)
+        self.classify = classifier(width, num_classes + 1, std=(2 / width) ** 0.5)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps of strides 32, 8 and 4 -> (B, K + 1, H / 4, W / 4)."""
@@ -115,7 +108,7 @@ class LightSemanticBranch(nn.Module):
         super().__init__()
         self.depth = ConvNorm(in_channels[0], in_channels[0], 5, groups=in_channels[0])
         self.point = ConvNorm(in_channels[0], channels[0])
-        self.classify = _classifier(channels[0], num_classes)
+        self.classify = classifier(channels[0], num_classes, std=(2 / channels[0]) ** 0.5)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps of strides 32, 8 and 4 -> (B, K, H / 32, W / 32)."""
