@@ -5,15 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 from lane_frames import lane_graph, no_lanes
-from torch.nn import functional as F
 
 from perception_plugins.mqbank.lane_loss import (
     LaneMaps,
     LaneWeights,
     Match,
-    dice_cost,
     lane_losses,
-    mask_cost,
     match,
     topology_loss,
 )
@@ -91,17 +88,6 @@ def test_a_second_sample_leaves_the_mean_over_the_matched_alone(graph):
     alone = lane_losses(maps, [full], match(maps, [full], weights), weights)
     losses = lane_losses(both, [full, second], match(both, [full, second], weights), weights)
     close(losses["loss_line"], alone["loss_line"])
-
-
-def test_mask_cost_is_the_mean_cross_entropy_of_each_pair():
-    logits, masks = torch.randn(3, 12), (torch.rand(2, 12) > 0.5).float()
-    pairs = [[F.binary_cross_entropy_with_logits(row, mask) for mask in masks] for row in logits]
-    close(mask_cost(logits, masks), torch.tensor(pairs))
-
-
-def test_dice_cost_by_hand():
-    values, masks = torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
-    close(dice_cost(values, masks), torch.tensor([[1 - 3 / 4, 1 - 5 / 5]]))
 
 
 def test_topology_is_judged_among_matched_lanes_and_divided_by_the_pairs_without_connection():

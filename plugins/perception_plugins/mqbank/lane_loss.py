@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perception.models.losses.focal import sigmoid_focal_loss
+from perception.models.losses.mask import dice_loss, mask_cross_entropy
 from perception.models.losses.normalizers import sum_over_ranks, world_size
 from perception.models.matching.costs import focal_cost, l1_cost
 from perception.models.matching.hungarian import hungarian
+from perception.models.matching.mask_costs import dice_cost, mask_entropy_cost
 
 from .lane_targets import LANE, LaneTargets
 
@@ -92,20 +94,10 @@ def match(maps: LaneMaps, targets: Sequence[LaneTargets], weights: LaneWeights) 
         cost = cost + weights.line * l1_cost(lanes[sample], target.lanes())
         if weights.needs_masks and maps.masks is not None and target.masks is not None:
             logits, truth = maps.masks[sample].float().flatten(1), target.masks.flatten(1)
-            cost = cost + weights.mask * mask_cost(logits, truth)
+            cost = cost + weights.mask * mask_entropy_cost(logits, truth)
             cost = cost + weights.dice * dice_cost(logits if weights.raw_dice_cost else logits.sigmoid(), truth)
         matches.append(Match(*hungarian(cost)))
     return matches
-
-
-def mask_cost(logits: Tensor, masks: Tensor) -> Tensor:
-    """(Q, P) logits and (G, P) masks of P cells -> (Q, G) mean binary cross entropy."""
-    return (F.softplus(logits).sum(dim=1)[:, None] - logits @ masks.T) / logits.shape[1]
-
-
-def dice_cost(values: Tensor, masks: Tensor) -> Tensor:
-    """(Q, P) values and (G, P) masks of P cells -> (Q, G) one minus the dice coefficient, eps 1."""
-    return 1 - (2 * values @ masks.T + 1) / (values.sum(dim=1)[:, None] + masks.sum(dim=1)[None] + 1)
 
 
 def lane_losses(
@@ -138,10 +130,8 @@ def lane_losses(
 
 
 def _mask_losses(logits: Tensor, masks: Tensor, count: Tensor, weights: LaneWeights) -> dict[str, Tensor]:
-    score = logits.sigmoid()
-    dice = 1 - (2 * (score * masks).sum(dim=1) + 1) / (score.sum(dim=1) + masks.sum(dim=1) + 1)
-    entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="sum") / logits.shape[1]
-    return {"loss_mask": weights.mask * entropy / count, "loss_dice": weights.dice * dice.sum() / count}
+    entropy, dice = mask_cross_entropy(logits, masks), dice_loss(logits.sigmoid(), masks)
+    return {"loss_mask": weights.mask * entropy.sum() / count, "loss_dice": weights.dice * dice.sum() / count}
 
 
 def topology_loss(logits: Tensor, targets: Sequence[LaneTargets], matches: Sequence[Match]) -> Tensor:
