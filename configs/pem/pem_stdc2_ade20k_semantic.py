@@ -1,0 +1,5 @@
+"""PEM over STDC2 as published for ADE20K (mIoU 45.0)."""
+
+_base_ = ["./pem_r50_ade20k_semantic.py"]
+
+model = dict(backbone=dict(_delete_=True, type="STDC", depth="stdc2"))

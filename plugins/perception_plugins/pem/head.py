@@ -1,0 +1,122 @@
+"""PEM's head: a pixel decoder, a decoder of queries, their losses, and what they say of a picture.
+
+"PEM: Prototype-based Efficient MaskFormer for Image Segmentation" (Cavagnero et al., CVPR 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from perception.registry import MODELS
+from perception.structures.segmentation import Segments
+
+from .decoder import MaskPredictions, PrototypeDecoder
+from .mask_loss import MaskLoss
+from .post_processing import Instances, PanopticMap, instances, panoptic_map, semantic_scores
+
+
+class PictureSize(Protocol):
+    """Where a picture lies in the tensor that a network got."""
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width of the tensor."""
+
+    def restored(self, maps: Tensor) -> Tensor:
+        """Maps (K, h, w) of the whole tensor, at any stride -> (K, H, W) of the picture's own size."""
+
+
+@dataclass(frozen=True, eq=False)
+class PictureSegments:
+    """What the queries say of one picture.
+
+    Args:
+        scores: (K, H, W) of the classes, at least 0.
+        panoptic: the segment of each pixel; None of a head that tells no things apart.
+        instances: the things, which may overlap; None of a head that tells no things apart.
+    """
+
+    scores: Tensor
+    panoptic: PanopticMap | None = None
+    instances: Instances | None = None
+
+
+@MODELS.register_module(role="seg_head")
+class PEMHead(nn.Module):
+    """Masks and classes of learned queries.
+
+    Args:
+        in_channels: widths of the backbone's maps of strides 4, 8, 16 and 32.
+        num_classes: K.
+        pixel_decoder: config of a decoder that gives mask features and levels, such as `PEMPixelDecoder`'s.
+        decoder: arguments of the `PrototypeDecoder` other than its widths and classes.
+        loss: arguments of the `MaskLoss`.
+        things: classes whose instances are told apart; None for a head that scores classes alone.
+        object_threshold, overlap_threshold: see `panoptic_map`.
+        max_instances: see `instances`.
+
+    Raises:
+        ValueError: a thing is not one of the K classes.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        *,
+        pixel_decoder: Mapping[str, Any] | None = None,
+        decoder: Mapping[str, Any] | None = None,
+        loss: Mapping[str, Any] | None = None,
+        things: Sequence[int] | None = None,
+        object_threshold: float = 0.8,
+        overlap_threshold: float = 0.8,
+        max_instances: int = 100,
+    ) -> None:
+        super().__init__()
+        if any(thing not in range(num_classes) for thing in things or ()):
+            raise ValueError(f"things must be numbers of the {num_classes} classes, got {tuple(things or ())}")
+        self.num_classes, self.things = num_classes, None if things is None else tuple(things)
+        self.object_threshold, self.overlap_threshold = object_threshold, overlap_threshold
+        self.max_instances = max_instances
+        config = pixel_decoder or {"type": "PEMPixelDecoder"}
+        self.pixel_decoder = MODELS.build(config, default_args={"in_channels": tuple(in_channels)})
+        self.decoder = PrototypeDecoder(
+            self.pixel_decoder.channels, self.pixel_decoder.mask_channels, num_classes,
+            levels=self.pixel_decoder.levels, **(decoder or {}),
+        )
+        self.mask_loss = MaskLoss(num_classes, **(loss or {}))
+
+    def forward(self, features: Sequence[Tensor]) -> MaskPredictions:
+        """Maps (B, C_i, H / s_i, W / s_i), finest first -> predictions, in training those of all stages."""
+        return self.decoder(*self.pixel_decoder(features), auxiliary=self.training)
+
+    def loss(self, raw: MaskPredictions, segments: Sequence[Segments]) -> dict[str, Tensor]:
+        """Losses by name; see `MaskLoss`."""
+        return self.mask_loss(raw, segments)
+
+    @torch.no_grad()
+    def segment(self, raw: MaskPredictions, sizes: Sequence[PictureSize]) -> list[PictureSegments]:
+        """What is to be seen in each of the B pictures, in its own size.
+
+        A head of classes alone brings their scores to that size, one that tells things apart the masks; as published.
+        """
+        found = []
+        for logits, masks, size in zip(raw.logits, raw.masks, sizes, strict=True):
+            if self.things is None:
+                whole = F.interpolate(masks[None].float(), size=size.padded, mode="bilinear", align_corners=False)[0]
+                found.append(PictureSegments(size.restored(semantic_scores(logits, whole))))
+                continue
+            masks = size.restored(masks.float())                                        # (Q, H, W)
+            panoptic = panoptic_map(
+                logits, masks, self.things, object_threshold=self.object_threshold,
+                overlap_threshold=self.overlap_threshold,
+            )
+            objects = instances(logits, masks, things=self.things, max_instances=self.max_instances)
+            found.append(PictureSegments(semantic_scores(logits, masks), panoptic, objects))
+        return found
