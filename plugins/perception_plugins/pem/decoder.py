@@ -51,11 +51,11 @@ class PrototypeLayer(nn.Module):
         self.cross_attention = PrototypeAttention(channels, heads=heads)
         self.self_attention, self.self_norm = PackedAttention(channels, heads=heads), nn.LayerNorm(channels)
         self.ffn, self.ffn_norm = feed_forward(channels, hidden), nn.LayerNorm(channels)
-        matrices = [self.self_attention.in_proj, self.self_attention.out_proj, self.ffn[0], self.ffn[3]]
-        for linear in matrices:
-            nn.init.xavier_uniform_(linear.weight)
-        for linear in matrices[:2]:
-            nn.init.zeros_(linear.bias)
+        for linear in (*self.self_attention.children(), *self.ffn):
+            if isinstance(linear, nn.Linear):
+                nn.init.xavier_uniform_(linear.weight)
+        nn.init.zeros_(self.self_attention.in_proj.bias)
+        nn.init.zeros_(self.self_attention.out_proj.bias)
 
     def forward(self, query: Tensor, query_code: Tensor, memory: Tensor, hidden: Tensor | None = None) -> Tensor:
         """(B, Q, C) -> (B, Q, C); arguments as of `PrototypeAttention.forward`."""
@@ -123,7 +123,7 @@ class PrototypeDecoder(nn.Module):
             nn.Linear(channels, mask_channels),
         )
         for projection in self.projections:
-            if isinstance(projection, nn.Conv2d):
+            if isinstance(projection, nn.Conv2d) and projection.bias is not None:
                 nn.init.kaiming_uniform_(projection.weight, a=1)
                 nn.init.zeros_(projection.bias)
 

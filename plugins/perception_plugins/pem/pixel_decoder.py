@@ -94,8 +94,10 @@ class PEMPixelDecoder(nn.Module):
         self.modulations = nn.ModuleList(SelfModulation(channels) for _ in in_channels)      # coarsest first
         self.upsamples = nn.ModuleList(DeformUpsample(channels, channels) for _ in in_channels[1:])
         self.output = unit(conv1x1(channels, mask_channels))
-        for conv in (self.context.conv, self.output.conv, *(part.conv for part in self.projections)):
-            nn.init.kaiming_normal_(conv.weight, a=1)
+        for part in (self.context, self.output, *self.projections):
+            for conv in part.modules():
+                if isinstance(conv, nn.Conv2d):
+                    nn.init.kaiming_normal_(conv.weight, a=1)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Decode the maps of a backbone.
