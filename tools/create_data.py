@@ -4,6 +4,7 @@ Examples:
     python tools/create_data.py synthetic data/synthetic             # 6 training, 2 validation scenes
     python tools/create_data.py synthetic data/city --train-scenes 20 --val-scenes 5 --seed 1 --workers 4
     python tools/create_data.py synthetic data/lidar --cameras none --json data/lidar.json
+    python tools/create_data.py synthetic data/night --look night    # the same drives in the dark
     python tools/create_data.py index nuscenes data/nuscenes --version v1.0-trainval --split train
     python tools/create_data.py objects nuscenes data/nuscenes --split train --out data/nuscenes-objects
 """
@@ -41,7 +42,8 @@ def add_synthetic(commands: argparse._SubParsersAction[argparse.ArgumentParser])
                     "lidarseg, panoptic, map expansion) that the official devkit opens and scores. Training scenes "
                     "take place in grid, boulevard and suburb towns, validation scenes in ring and old-town ones, "
                     "each scene in a town and traffic of its own seed, so that no street and no route occurs in "
-                    "both. The same seed gives the same files. A synthetic city that stands at OUT is replaced, "
+                    "both. The same seed gives the same files, and the same streets in every look, so that a model "
+                    "can be adapted from one look to another. A synthetic city that stands at OUT is replaced, "
                     "anything else is left alone.")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     parser.add_argument("--train-scenes", type=int, default=6, metavar="N", help="training scenes (%(default)s)")
@@ -54,6 +56,8 @@ def add_synthetic(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--workers", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument("--cameras", choices=("all", "val", "none"), default="all",
                         help="scenes to render images in, which takes half of the time (%(default)s)")
+    parser.add_argument("--look", default="day", metavar="LOOK",
+                        help="hour, weather and style: day, night, rain, dusk or foreign (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the statistics there as well")
     parser.set_defaults(run=create_synthetic)
 
@@ -93,7 +97,8 @@ def create_synthetic(args: argparse.Namespace) -> int:
     try:
         statistics = generate_city(
             args.out, args.train_scenes, args.val_scenes, args.seed, duration_s=args.duration, density=args.density,
-            cameras=args.cameras, columns=args.columns, workers=args.workers, progress=show_progress(start))
+            cameras=args.cameras, columns=args.columns, look=args.look, workers=args.workers,
+            progress=show_progress(start))
     except ValueError as error:
         raise PerceptionError(str(error)) from error
     for line in describe(statistics):

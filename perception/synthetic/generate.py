@@ -20,6 +20,7 @@ from .camera import photograph
 from .city_plan import ScenePlan, drives_on_the_right, plan_scenes
 from .labels import annotate
 from .lidar import scan
+from .looks import DAY, Look, find_look
 from .map_writer import MapExpansion
 from .nuscenes_writer import (
     SCENE_TABLES,
@@ -59,6 +60,7 @@ class Options:
         cameras: one of `CAMERAS`.
         density: traffic relative to the default.
         columns: firings of the LiDAR in one turn.
+        look: one of `LOOKS`.
     """
 
     seed: int = 0
@@ -66,6 +68,7 @@ class Options:
     cameras: str = "all"
     density: float = 1.0
     columns: int = 1080
+    look: str = "day"
 
     def __post_init__(self) -> None:
         if not (0.5 <= self.duration_s <= 50.0 and (2.0 * self.duration_s).is_integer()):
@@ -78,6 +81,7 @@ class Options:
             raise ValueError(f"columns must be at least 36, got {self.columns}")
         if self.cameras not in CAMERAS:
             raise ValueError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
+        find_look(self.look)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +96,8 @@ class SceneResult:
 
 
 def generate_city(root: Path | str, train_scenes: int, val_scenes: int, seed: int = 0, *, duration_s: float = 10.0,
-                  cameras: str = "all", density: float = 1.0, columns: int = 1080, workers: int = 2,
-                  progress: Progress | None = None) -> CityStatistics:
+                  cameras: str = "all", density: float = 1.0, columns: int = 1080, look: str = "day",
+                  workers: int = 2, progress: Progress | None = None) -> CityStatistics:
     """Write a synthetic city as a nuScenes data root that the official devkit opens.
 
     The root appears at once when all is done; a city that stood there is replaced.
@@ -107,6 +111,7 @@ def generate_city(root: Path | str, train_scenes: int, val_scenes: int, seed: in
         cameras: the scenes that images are rendered in, one of `CAMERAS`.
         density: traffic relative to the default.
         columns: firings of the LiDAR in one turn; fewer make smaller sweeps.
+        look: hour, weather and style, one of `LOOKS`; the streets are the same in all of them.
         workers: processes.
         progress: called with finished scenes, all scenes and the finished one's name.
 
@@ -114,7 +119,7 @@ def generate_city(root: Path | str, train_scenes: int, val_scenes: int, seed: in
         PerceptionError: the folder holds something else, or can't be written.
         ValueError: an argument is out of range.
     """
-    options = Options(seed, duration_s, cameras, density, columns)
+    options = Options(seed, duration_s, cameras, density, columns, look)
     plans = plan_scenes(train_scenes, val_scenes, seed)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -133,18 +138,20 @@ def simulate_scene(root: Path, plan: ScenePlan, options: Options, threads: int =
     from .world import build_scene
 
     start = time.perf_counter()
+    look = find_look(options.look)
     scene = build_scene(plan.name, plan.location, plan.seed, duration_s=options.duration_s, layout=plan.layout,
-                        density=options.density, slot=plan.slot)
+                        density=options.density, slot=plan.slot, look=look)
     shift = (plan.page * scene.town.edge[0], 0.0)
     label = SceneLabel(plan.name, plan.number, f"city-{options.seed}", plan.location, shift,
-                       f"synthetic {plan.layout} town, seed {plan.seed}")
+                       f"synthetic {plan.layout} town {look.words}".rstrip() + f", seed {plan.seed}")
     rig = default_rig(cameras=options.cameras in ("all", plan.split), columns=options.columns)
-    moments = record_scene(root, scene, rig, label, plan.seed, threads)
+    moments = record_scene(root, scene, rig, label, plan.seed, threads, look)
     tables = scene_tables(scene, rig, label, moments)
     return SceneResult(plan, shift, tables, scene.town, time.perf_counter() - start)
 
 
-def record_scene(root: Path, scene: Scene, rig: Rig, label: SceneLabel, seed: int, threads: int = 1) -> list[Moment]:
+def record_scene(root: Path, scene: Scene, rig: Rig, label: SceneLabel, seed: int, threads: int = 1,
+                 look: Look = DAY) -> list[Moment]:
     """Simulate every sweep and image of a scene and write their files below ``root``.
 
     Args:
@@ -154,8 +161,9 @@ def record_scene(root: Path, scene: Scene, rig: Rig, label: SceneLabel, seed: in
         label: names and place.
         seed: of the sensors' noise; each sweep has a generator of its own.
         threads: sweeps simulated at the same time.
+        look: in whose light the cameras see it.
     """
-    caster = SceneCaster(scene)
+    caster = SceneCaster(scene, look)
     count = round(scene.duration_s / rig.lidar.period_s)
     count -= count % SWEEPS_PER_KEYFRAME
 
@@ -179,7 +187,7 @@ def _record_moment(root: Path, caster: SceneCaster, rig: Rig, label: SceneLabel,
     for camera in rig.cameras:
         shutters.append(moment + rig.lidar.time_towards(camera.trigger_yaw))
         snapshot = caster.snapshot(shutters[-1], sweep.global_from_sensor[:3, 3])
-        write_picture(root, label, camera, photograph(snapshot, camera, shutters[-1]))
+        write_picture(root, label, camera, photograph(snapshot, camera, shutters[-1], rng))
     boxes = annotate(caster, rig.lidar, sweep, np.array([*label.shift, 0.0]))
     return Moment(index, moment, tuple(shutters), tuple(boxes))
 

@@ -47,6 +47,10 @@ class Texture(IntEnum):
     BARK = 8           # vertical streaks
     STRIPES = 9        # diagonal warning stripes
     ROOF_TILES = 10    # rows of tiles
+    LAMP = 11          # plain; shines when lamps are on
+    PANE = 12          # plain; a house's window that may be lit from within
+    SHUTTERS = 13      # tall windows between shutters
+    BANDS = 14         # galleries, one floor every three metres
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,13 @@ class Paint:
 
 
 GLASS = Paint((28, 34, 42), 0.04)
+WINDOW_PANE = Paint((28, 34, 42), 0.04, Texture.PANE)
 TYRE = Paint((24, 24, 26), 0.06)
 CHROME = Paint((150, 152, 156), 0.45)
 DARK_PLASTIC = Paint((40, 41, 44), 0.10)
 PLATE = Paint((235, 235, 225), 0.95)
-HEADLIGHT = Paint((240, 240, 220), 0.60)
-TAILLIGHT = Paint((170, 20, 20), 0.55)
+HEADLIGHT = Paint((240, 240, 220), 0.60, Texture.LAMP)
+TAILLIGHT = Paint((170, 20, 20), 0.55, Texture.LAMP)
 SKIN = Paint((198, 150, 120), 0.45)
 ASPHALT = Paint((72, 72, 76), 0.12, Texture.ASPHALT)
 PARKING_ASPHALT = Paint((84, 82, 82), 0.14, Texture.ASPHALT)

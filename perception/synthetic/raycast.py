@@ -8,9 +8,12 @@ meet. For one moment (a camera's shutter) a *snapshot* with all actors at their 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from .artificial_light import LampGrid, is_driving
+from .looks import DAY, Look
 from .paths import ActorPaths
 from .scene import Actor, Mesh, Scene
 from .taxonomy import CATEGORY_INDEX
@@ -103,10 +106,12 @@ class SceneCaster:
 
     Args:
         scene: the drive; its meshes are taken as they are.
+        look: in whose light the cameras see it.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, look: Look = DAY) -> None:
         self.scene = scene
+        self.look = look
         start = scene.ego.at(np.zeros(1))[0, :3]
         self.origin = np.round(start)
         self.meshes, self.mesh_of_actor = distinct_meshes(scene.actors)
@@ -121,6 +126,16 @@ class SceneCaster:
         self.static = TriangleScene(scene.static.vertices, scene.static.triangles, self.origin)
         self.shelf_places = shelf_places(len(self.meshes))
         self.shelf = self._build_shelf()
+
+    @cached_property
+    def lamp_grid(self) -> LampGrid | None:
+        """The street lamps, if there are any."""
+        return LampGrid(self.scene.lamps) if len(self.scene.lamps) else None
+
+    @cached_property
+    def has_lamps_on(self) -> np.ndarray:
+        """(1 + A,) bool: whether lamps on the town, then on every actor, shine when it is dark."""
+        return np.array([True, *(is_driving(actor) for actor in self.scene.actors)])
 
     def labels(self, face: np.ndarray, actor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Category index (N,) uint8 and instance number (N,) int64 (0: town) of hits; an actor has one category."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -86,6 +86,7 @@ class Scene:
         ego: path of the vehicle that carries the sensors.
         duration_s: length of the drive [s].
         sun: (3,) float64 unit vector towards the light.
+        lamps: (L, 3) float64 global places of the street lamps.
     """
 
     name: str
@@ -95,3 +96,4 @@ class Scene:
     ego: Trajectory
     duration_s: float
     sun: np.ndarray
+    lamps: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))

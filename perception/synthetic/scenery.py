@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,19 +11,19 @@ from .lane_graph import Network
 from .layout import Style
 from .mesh_builder import move_mesh
 from .placement import WALKWAY_HEIGHT
+from .plant_meshes import bush_mesh
 from .plots import Plot
 from .scene import Mesh
 from .scenery_meshes import (
+    LAMP_HEAD,
     SMALL_THINGS,
-    broadleaf_mesh,
     building_mesh,
-    bush_mesh,
-    conifer_mesh,
     fence_mesh,
     lamp_post_mesh,
     traffic_light_mesh,
 )
 from .town_areas import STOP_LINE
+from .townscape import Townscape
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,21 +34,25 @@ class Prop:
         mesh: in the global frame.
         pose: (3,) x, y, yaw of its foot.
         size: length and width that it takes up on the ground [m].
+        lamps: (L, 3) global places from which it lights the street.
     """
 
     mesh: Mesh
     pose: np.ndarray
     size: tuple[float, float]
+    lamps: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
 
 
-def make_scenery(network: Network, plots: Sequence[Plot], rng: np.random.Generator) -> list[Prop]:
+def make_scenery(
+    network: Network, plots: Sequence[Plot], townscape: Townscape, rng: np.random.Generator
+) -> list[Prop]:
     """All static things of a town that stand on the ground."""
-    plants, furniture = _Plants(rng), _Furniture(rng)
+    plants, furniture = _Plants(townscape, rng), _Furniture(rng)
     style = network.plan.style
     props: list[Prop] = []
     for plot in plots:
         if plot.kind == "building":
-            props += _building(plot, style, plants, rng)
+            props += _building(plot, style, townscape, plants, rng)
         elif plot.kind == "park":
             props += _park(plot, plants, rng)
     for index in range(len(network.plan.streets)):
@@ -59,9 +63,9 @@ def make_scenery(network: Network, plots: Sequence[Plot], rng: np.random.Generat
 class _Plants:
     """A few plants that are drawn once and set many times, turned and stretched."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._trees = [broadleaf_mesh(rng) for _ in range(5)] + [conifer_mesh(rng)]
-        self._bushes = [bush_mesh(rng) for _ in range(3)]
+    def __init__(self, townscape: Townscape, rng: np.random.Generator) -> None:
+        self._trees = [make(rng, townscape.leaves) for make in townscape.trees]
+        self._bushes = [bush_mesh(rng, townscape.leaves) for _ in range(3)]
 
     def tree(self, place: np.ndarray, ground: float, rng: np.random.Generator) -> Prop:
         mesh, height = self._trees[int(rng.integers(len(self._trees)))], float(rng.uniform(4.5, 9.0))
@@ -88,16 +92,19 @@ class _Furniture:
         return self._small[kind][int(rng.integers(4))]
 
 
-def _building(plot: Plot, style: Style, plants: _Plants, rng: np.random.Generator) -> list[Prop]:
+def _building(
+    plot: Plot, style: Style, townscape: Townscape, plants: _Plants, rng: np.random.Generator
+) -> list[Prop]:
     height = float(rng.uniform(*style.heights))
-    mesh = building_mesh(*plot.size, height, bool(rng.random() < style.gables), rng)
+    has_gable = bool(rng.random() < style.gables * townscape.gables)
+    mesh = building_mesh(*plot.size, height, has_gable, townscape, rng)
     props = [Prop(move_mesh(mesh, (*plot.pose[:2], -0.02), float(plot.pose[2])), plot.pose, plot.size)]
     width, depth = plot.size
     if plot.gap > 2.0 and rng.random() < style.hedges:
         kind = ("hedge", "wall", "fence")[int(rng.integers(3))]
         for start, end in ((-width / 2, -1.2), (1.2, width / 2)):
             pose = plot.place((start + end) / 2, -depth / 2 - plot.gap + 0.5)
-            fence = move_mesh(fence_mesh(end - start, kind), (*pose[:2], -0.02), float(pose[2]))
+            fence = move_mesh(fence_mesh(end - start, kind, townscape), (*pose[:2], -0.02), float(pose[2]))
             props.append(Prop(fence, pose, (end - start, 0.6)))
     if plot.gap > 2.5:
         for _ in range(int(rng.integers(0, 4))):
@@ -127,7 +134,7 @@ def _along_street(
         lateral = side * (street.half_width + 0.4)
         turn = 0.0 if side > 0 else np.pi
         for station in np.arange(first + 3.0 + 9.0 * (side > 0), last, 27.0):
-            props.append(_standing(furniture.lamp, network, index, float(station), lateral, turn, (0.3, 0.3)))
+            props.append(_lamp(furniture.lamp, network, index, float(station), lateral, turn))
         for station in np.arange(first, last, 100.0 / max(network.plan.style.trees, 0.1)):
             if rng.random() < 0.6:
                 place = ribbon.at(float(station) + float(rng.uniform(0.0, 6.0)), lateral + side * 0.15)[0]
@@ -146,6 +153,14 @@ def _along_street(
         for station in np.arange(first + 4.0, last - 2.0, 9.0):
             props.append(plants.tree(ribbon.at(float(station), 0.0)[0], WALKWAY_HEIGHT, rng))
     return props
+
+
+def _lamp(mesh: Mesh, network: Network, index: int, station: float, lateral: float, turn: float) -> Prop:
+    """A street lamp and the place of its light."""
+    post = _standing(mesh, network, index, station, lateral, turn, (0.3, 0.3))
+    x, y, yaw = post.pose
+    head = np.array([x - np.sin(yaw) * LAMP_HEAD[1], y + np.cos(yaw) * LAMP_HEAD[1], WALKWAY_HEIGHT + LAMP_HEAD[2]])
+    return replace(post, lamps=head[None])
 
 
 def _traffic_lights(network: Network) -> list[Prop]:

@@ -1,4 +1,4 @@
-"""Low-poly buildings, plants and street furniture, each around its own origin on the ground."""
+"""Low-poly buildings and street furniture, each around its own origin on the ground."""
 
 from __future__ import annotations
 
@@ -6,54 +6,52 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .materials import BARK, DARK_PLASTIC, GLASS, KERB, METAL_POLE, SIGNAL_BODY, Paint, Semantic, Texture
+from .materials import DARK_PLASTIC, GLASS, METAL_POLE, SIGNAL_BODY, WINDOW_PANE, Paint, Semantic, Texture
 from .mesh_builder import MeshBuilder
 from .scene import Mesh
+from .townscape import Townscape
 
-WALL_COLORS = {
-    Texture.BRICK: ((150, 72, 54), (172, 96, 70), (120, 64, 52), (186, 130, 96)),
-    Texture.PLASTER: ((222, 210, 186), (200, 190, 200), (214, 182, 140), (180, 196, 200), (232, 228, 220)),
-    Texture.WINDOWS: ((150, 156, 164), (196, 190, 178), (120, 128, 140), (170, 150, 130)),
-}
-ROOF = Paint((132, 66, 48), 0.3, Texture.ROOF_TILES)
-FLAT_ROOF = Paint((110, 110, 112), 0.25)
-LEAVES = ((58, 104, 44), (74, 120, 50), (44, 88, 46), (96, 124, 52), (132, 118, 50))
+LAMP_HEAD = (0.0, -1.7, 7.05)       # where a street lamp shines from [m]
 
 
-def building_mesh(width: float, depth: float, height: float, gable: bool, rng: np.random.Generator) -> Mesh:
+def building_mesh(
+    width: float, depth: float, height: float, gable: bool, townscape: Townscape, rng: np.random.Generator
+) -> Mesh:
     """A house that fills width (x) by depth (y); its front looks to -y."""
     builder = MeshBuilder(Semantic.MANMADE)
-    texture = list(WALL_COLORS)[int(rng.choice(3, p=(0.35, 0.3, 0.35) if height > 9 else (0.45, 0.55, 0.0)))]
-    color = WALL_COLORS[texture][int(rng.integers(len(WALL_COLORS[texture])))]
-    facade = Texture.WINDOWS if height > 9 and texture is Texture.PLASTER else texture
+    odds = townscape.tall_walls if height > 9 else townscape.low_walls
+    texture = list(townscape.walls)[int(rng.choice(3, p=odds))]
+    color = townscape.walls[texture][int(rng.integers(len(townscape.walls[texture])))]
+    facade = townscape.tall_facade if height > 9 and texture is Texture.PLASTER else texture
     wall = Paint(color, float(rng.uniform(0.25, 0.5)), facade)
     inset = 0.5                                              # leaves room for what juts out of the front
-    builder.box((0, inset / 2, height / 2), (width, depth - inset, height), wall, top=FLAT_ROOF)
+    builder.box((0, inset / 2, height / 2), (width, depth - inset, height), wall, top=townscape.flat_roof)
     if gable:
         rise = float(rng.uniform(0.28, 0.45)) * depth
         outline = np.array([[-depth / 2 + inset, height], [depth / 2, height], [inset / 2, height + rise]])
         rings = [np.column_stack([np.full(3, x), outline]) for x in (-width / 2, width / 2)]
-        builder.loft(np.stack(rings), wall, side_paints=[wall, ROOF, ROOF])
+        builder.loft(np.stack(rings), wall, side_paints=[wall, townscape.roof, townscape.roof])
         x = float(rng.uniform(-0.3, 0.3)) * width
         builder.box((x, 0.2 * depth, height + 0.75 * rise), (0.7, 0.7, rise), Paint((120, 70, 56), 0.3, Texture.BRICK))
     else:
         for x in range(int(rng.integers(1, 4))):
             place = rng.uniform(-0.3, 0.3, 2) * (width, depth)
-            builder.box((*place, height + 0.6), (2.2 + 0.3 * x, 2.0, 1.2), FLAT_ROOF)
+            builder.box((*place, height + 0.6), (2.2 + 0.3 * x, 2.0, 1.2), townscape.flat_roof)
         builder.box((0, -depth / 2 + inset / 2, height - 0.15), (width, 0.5, 0.3), Paint(color, 0.35))
-    _front(builder, width, depth, height, inset, rng)
+    _front(builder, width, depth, height, inset, townscape.kerb, rng)
     return builder.build()
 
 
 def _front(
-    builder: MeshBuilder, width: float, depth: float, height: float, inset: float, rng: np.random.Generator
+    builder: MeshBuilder, width: float, depth: float, height: float, inset: float, step: Paint,
+    rng: np.random.Generator,
 ) -> None:
     """Door, sills or balconies, and sometimes an awning."""
     face = -depth / 2 + inset
     trim = Paint((220, 216, 208), 0.4)
     door = float(rng.uniform(-0.35, 0.35)) * width
     builder.box((door, face - 0.03, 1.05), (1.1, 0.06, 2.1), Paint((70, 44, 34), 0.3))
-    builder.box((door, face - 0.22, 0.08), (1.6, 0.44, 0.16), KERB)
+    builder.box((door, face - 0.22, 0.08), (1.6, 0.44, 0.16), step)
     if height > 9 and rng.random() < 0.5:
         for z in np.arange(3.2, height - 1.5, 3.0):
             builder.box((0, face - 0.22, z), (float(0.8 * width), 0.44, 0.12), trim)
@@ -61,51 +59,21 @@ def _front(
     else:
         for x in np.arange(-width / 2 + 1.5, width / 2 - 1.2, 2.6):
             if abs(x - door) > 1.2:
-                builder.box((float(x), face - 0.02, 1.7), (1.2, 0.05, 1.3), GLASS)
+                builder.box((float(x), face - 0.02, 1.7), (1.2, 0.05, 1.3), WINDOW_PANE)
                 builder.box((float(x), face - 0.08, 1.0), (1.4, 0.16, 0.08), trim)
     if rng.random() < 0.25:
         awning = Paint((int(rng.integers(60, 220)), int(rng.integers(40, 120)), 60), 0.4)
         builder.box((door, face - 0.24, 2.6), (min(4.0, 0.8 * width), 0.48, 0.1), awning)
 
 
-def broadleaf_mesh(rng: np.random.Generator) -> Mesh:
-    """A tree of 1 m height and about 0.7 m crown, to be scaled."""
-    builder = MeshBuilder(Semantic.VEGETATION)
-    builder.cylinder((0, 0, -0.01), (0, 0, 0.45), 0.028, BARK, end_radius=0.018, sides=7)
-    leaves = Paint(LEAVES[int(rng.integers(len(LEAVES)))], float(rng.uniform(0.35, 0.55)), Texture.FOLIAGE)
-    for _ in range(int(rng.integers(2, 4))):
-        place = (float(rng.uniform(-0.12, 0.12)), float(rng.uniform(-0.12, 0.12)), float(rng.uniform(0.6, 0.75)))
-        jitter = rng.uniform(0.8, 1.15, (6, 9))
-        builder.ellipsoid(place, (0.26, 0.26, 0.25), leaves, rings=6, sides=9, jitter=jitter)
-    return builder.build()
-
-
-def conifer_mesh(rng: np.random.Generator) -> Mesh:
-    """A fir of 1 m height and about 0.45 m width, to be scaled."""
-    builder = MeshBuilder(Semantic.VEGETATION)
-    builder.cylinder((0, 0, -0.01), (0, 0, 0.2), 0.025, BARK, sides=6)
-    leaves = Paint((36, 78, 50), 0.4, Texture.FOLIAGE)
-    for low, high, radius in ((0.14, 0.5, 0.23), (0.36, 0.74, 0.18), (0.6, 1.0, 0.12)):
-        builder.cylinder((0, 0, low), (0, 0, high), radius, leaves, end_radius=0.01, sides=9)
-    return builder.build()
-
-
-def bush_mesh(rng: np.random.Generator) -> Mesh:
-    """A bush of 1 m height and width, to be scaled."""
-    builder = MeshBuilder(Semantic.VEGETATION)
-    leaves = Paint(LEAVES[int(rng.integers(len(LEAVES)))], 0.45, Texture.FOLIAGE)
-    builder.ellipsoid((0, 0, 0.45), (0.5, 0.5, 0.52), leaves, rings=5, sides=9, jitter=rng.uniform(0.8, 1.1, (5, 9)))
-    return builder.build()
-
-
-def fence_mesh(length: float, kind: str) -> Mesh:
+def fence_mesh(length: float, kind: str, townscape: Townscape) -> Mesh:
     """A "hedge", "wall" or "fence" along x."""
     builder = MeshBuilder(Semantic.MANMADE)
     if kind == "hedge":
-        leaves = Paint(LEAVES[0], 0.45, Texture.FOLIAGE)
+        leaves = Paint(townscape.leaves[0], 0.45, Texture.FOLIAGE)
         builder.box((0, 0, 0.55), (length, 0.6, 1.15), leaves, semantic=Semantic.VEGETATION)
     elif kind == "wall":
-        builder.box((0, 0, 0.5), (length, 0.25, 1.05), Paint((150, 90, 70), 0.3, Texture.BRICK))
+        builder.box((0, 0, 0.5), (length, 0.25, 1.05), townscape.garden_wall)
     else:
         for x in np.linspace(-length / 2 + 0.05, length / 2 - 0.05, max(int(length / 1.8), 2)):
             builder.box((float(x), 0, 0.55), (0.08, 0.08, 1.15), METAL_POLE)
@@ -120,7 +88,7 @@ def lamp_post_mesh() -> Mesh:
     builder.cylinder((0, 0, 0), (0, 0, 0.9), 0.12, METAL_POLE)
     builder.cylinder((0, 0, 0.9), (0, 0, 7.0), 0.075, METAL_POLE, end_radius=0.05)
     builder.cylinder((0, 0, 6.95), (0, -1.6, 7.15), 0.04, METAL_POLE, sides=6)
-    builder.box((0, -1.7, 7.12), (0.25, 0.7, 0.12), Paint((220, 220, 210), 0.4))
+    builder.box((0, -1.7, 7.12), (0.25, 0.7, 0.12), Paint((220, 220, 210), 0.4, Texture.LAMP))
     return builder.build()
 
 
@@ -131,8 +99,10 @@ def traffic_light_mesh() -> Mesh:
     builder.cylinder((0, 0, 5.3), (0, -3.0, 5.5), 0.05, METAL_POLE, sides=6)
     for x, y, z in ((-0.12, 0, 2.7), (-0.05, -2.9, 5.0)):
         builder.box((x, y, z), (0.22, 0.32, 0.95), SIGNAL_BODY)
-        for height, color in ((0.3, (210, 40, 30)), (0.0, (110, 90, 20)), (-0.3, (20, 90, 40))):
-            builder.box((x - 0.12, y, z + height), (0.03, 0.2, 0.2), Paint(color, 0.3))
+        for height, color, texture in (
+            (0.3, (210, 40, 30), Texture.LAMP), (0.0, (110, 90, 20), Texture.PLAIN), (-0.3, (20, 90, 40), Texture.PLAIN)
+        ):
+            builder.box((x - 0.12, y, z + height), (0.03, 0.2, 0.2), Paint(color, 0.3, texture))
     return builder.build()
 
 

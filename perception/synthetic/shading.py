@@ -1,188 +1,49 @@
-"""Colours of the synthetic cameras: procedural textures, sun and sky light, haze.
-
-Every texture is a function of the hit point alone (metres; the global frame for the town, the actor's own frame for an
-actor), so the same wall looks the same from every camera and at every time.
-"""
+"""Sun and sky light, haze and exposure of the synthetic cameras."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from .materials import Texture
 
-SUN_COLOR = np.array([1.0, 0.95, 0.86], np.float32)
-SKY_AMBIENT = np.array([0.50, 0.57, 0.68], np.float32)
-GROUND_AMBIENT = np.array([0.34, 0.32, 0.30], np.float32)
-HORIZON = np.array([0.80, 0.85, 0.90], np.float32)
-ZENITH = np.array([0.30, 0.50, 0.80], np.float32)
-HAZE_RANGE = 260.0              # metres over which contrast falls to 1 / e
-
-Pattern = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+def rgb(red: float, green: float, blue: float) -> np.ndarray:
+    """(3,) float32 colour."""
+    return np.array([red, green, blue], np.float32)
 
 
-def lattice_noise(cells: np.ndarray) -> np.ndarray:
-    """(..., 3) whole numbers -> (...,) float32 in [0, 1), the same for the same cell."""
-    n = cells.astype(np.int64)
-    mixed = (n[..., 0] * 374761393 + n[..., 1] * 668265263 + n[..., 2] * 2147483647) & 0xFFFFFFFF
-    mixed = ((mixed ^ (mixed >> 13)) * 1274126177) & 0xFFFFFFFF
-    return ((mixed ^ (mixed >> 16)) & 0xFFFF).astype(np.float32) / 65536.0
-
-
-def smooth_noise(points: np.ndarray) -> np.ndarray:
-    """(N, 3) -> (N,) float32 in [0, 1): lattice noise, smoothly interpolated; one cell is one unit."""
-    base = np.floor(points)
-    f = (points - base).astype(np.float32)
-    f = f * f * (3.0 - 2.0 * f)
-    layers = []
-    for dz in (0, 1):
-        rows = []
-        for dy in (0, 1):
-            near, far = (lattice_noise(base + np.array([dx, dy, dz])) for dx in (0, 1))
-            rows.append(near + f[:, 0] * (far - near))
-        layers.append(rows[0] + f[:, 1] * (rows[1] - rows[0]))
-    return layers[0] + f[:, 2] * (layers[1] - layers[0])
-
-
-def flat_noise(points: np.ndarray, scale: float) -> np.ndarray:
-    """(N, 3) -> (N,) float32 in [0, 1): smooth noise over the ground plane, ``scale`` cells a metre."""
-    base = np.floor(points[:, :2] * scale)
-    f = (points[:, :2] * scale - base).astype(np.float32)
-    f = f * f * (3.0 - 2.0 * f)
-    cells = np.column_stack([base, np.zeros(len(base))])
-    rows = []
-    for dy in (0, 1):
-        near, far = (lattice_noise(cells + np.array([dx, dy, 0])) for dx in (0, 1))
-        rows.append(near + f[:, 0] * (far - near))
-    return rows[0] + f[:, 1] * (rows[1] - rows[0])
-
-
-def sharpness(footprint: np.ndarray, size: float) -> np.ndarray:
-    """(N,) float32 in [0, 1]: how much of a detail of ``size`` [m] is left where a pixel covers ``footprint`` [m]."""
-    return np.clip(2.0 - 2.0 * footprint / size, 0.0, 1.0).astype(np.float32)
-
-
-def wall_coordinates(points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal run along a wall and height above the ground [m]."""
-    horizontal = np.hypot(normals[:, 0], normals[:, 1]) + 1e-6
-    run = (-normals[:, 1] * points[:, 0] + normals[:, 0] * points[:, 1]) / horizontal
-    return run, points[:, 2]
-
-
-def asphalt(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Fine grain, broad patches of wear."""
-    grain = (lattice_noise(np.floor(points * 25.0)) - 0.5) * sharpness(footprint, 0.08)
-    patches = flat_noise(points, 0.35)
-    return colors * (0.92 + 0.14 * grain + 0.16 * patches)[:, None]
-
-
-def paving(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Half-metre slabs with dark joints."""
-    cell = np.floor(points[:, :2] * 2.0)
-    inside = points[:, :2] * 2.0 - cell
-    joint = (np.minimum(inside, 1.0 - inside).min(axis=1) < 0.05).astype(np.float32)
-    tone = lattice_noise(np.column_stack([cell, np.zeros(len(cell))]))
-    return colors * (0.96 + (0.16 * (tone - 0.5) - 0.18 * joint) * sharpness(footprint, 0.12))[:, None]
-
-
-def brick(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Courses of bricks, 12 cm high and 36 cm long, in light mortar."""
-    run, height = wall_coordinates(points, normals)
-    row = np.floor(height / 0.12)
-    course = run / 0.36 + 0.5 * (row % 2)
-    joint = ((height / 0.12 - row) < 0.14) | ((course - np.floor(course)) < 0.06)
-    tone = lattice_noise(np.column_stack([np.floor(course), row, np.zeros(len(row))]))
-    wall = colors * (0.82 + 0.3 * tone)[:, None]
-    wall[joint] = colors[joint] * 0.5 + 0.32
-    average = colors * 0.89 + 0.06                                 # what a pixel sees when the courses blur
-    fine = sharpness(footprint, 0.06)[:, None]
-    return fine * wall + (1.0 - fine) * average
-
-
-def windows(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """A rendered wall with a framed pane in every 3 m x 3 m bay; some are lit."""
-    wall = plaster(points, normals, colors, footprint)
-    run, height = wall_coordinates(points, normals)
-    bay, floor = np.floor(run / 3.0), np.floor(height / 3.0)
-    across, up = np.abs(run - (bay + 0.5) * 3.0), np.abs(height - (floor + 0.55) * 3.0)
-    framed = (np.abs(normals[:, 2]) < 0.5) & (across < 0.89) & (up < 0.89) & (height > 0.6)
-    pane = framed & (across < 0.8) & (up < 0.8) & (across > 0.04)
-    wall[framed] = 0.78
-    tone = lattice_noise(np.column_stack([bay, floor, np.ones(len(bay))]))[pane, None]
-    glass = np.array([0.16, 0.20, 0.25], np.float32) + 0.16 * tone
-    wall[pane] = np.where(tone > 0.86, np.array([0.82, 0.76, 0.60], np.float32), glass)
-    return wall
-
-
-def plaster(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Faint stains."""
-    return colors * (0.92 + 0.12 * smooth_noise(points * 1.2))[:, None]
-
-
-def stripes(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Diagonal white stripes, 15 cm wide, over the colour."""
-    run, height = wall_coordinates(points, normals)
-    white = ((run + height) / 0.3) % 1.0 < 0.5
-    return np.where(white[:, None], np.float32(0.9), colors)
-
-
-def roof_tiles(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Rows of tiles, 30 cm high, that darken towards their lower edge."""
-    run, height = wall_coordinates(points, normals)
-    row = np.floor(height / 0.3)
-    tone = lattice_noise(np.column_stack([np.floor(run / 0.25), row, np.zeros(len(row))]))
-    pattern = 0.2 * (height / 0.3 - row) + 0.2 * tone - 0.2
-    return colors * (0.95 + pattern * sharpness(footprint, 0.25))[:, None]
-
-
-def foliage(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Leaves in light and shade."""
-    clumps, leaves = smooth_noise(points * 2.2), lattice_noise(np.floor(points * 14.0))
-    leaves = 0.5 + (leaves - 0.5) * sharpness(footprint, 0.14)
-    return colors * (0.45 + 0.75 * clumps * (0.6 + 0.8 * leaves))[:, None]
-
-
-def grass(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Blades and bare patches."""
-    blades, patches = lattice_noise(np.floor(points * 18.0)), flat_noise(points, 0.6)
-    blades = 0.5 + (blades - 0.5) * sharpness(footprint, 0.12)
-    return colors * (0.7 + 0.25 * blades + 0.3 * patches)[:, None]
-
-
-def bark(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Streaks that run upwards."""
-    return colors * (0.7 + 0.5 * smooth_noise(points * np.array([12.0, 12.0, 1.5])))[:, None]
-
-
-TEXTURES: dict[int, Pattern] = {
-    Texture.ASPHALT: asphalt, Texture.PAVING: paving, Texture.GRASS: grass, Texture.BRICK: brick,
-    Texture.WINDOWS: windows, Texture.PLASTER: plaster, Texture.FOLIAGE: foliage, Texture.BARK: bark,
-    Texture.STRIPES: stripes, Texture.ROOF_TILES: roof_tiles,
-}
-
-
-def textured(points: np.ndarray, normals: np.ndarray, colors: np.ndarray, texture: np.ndarray,
-             footprint: np.ndarray) -> np.ndarray:
-    """(N, 3) float32 albedo in [0, 1] after the procedural textures.
+@dataclass(frozen=True, eq=False)
+class Light:
+    """Daylight, or what is left of it; colours are (3,) float32, linear, 1 about as bright as a sunlit white wall.
 
     Args:
-        points: (N, 3) float64 metres, in the frame that the texture is fixed to.
-        normals: (N, 3) unit normals in that frame.
-        colors: (N, 3) float32 plain albedo.
-        texture: (N,) `Texture`.
-        footprint: (N,) metres that a pixel covers there; finer detail is blurred to its mean.
+        sun: colour of the sun; black when it is down or behind clouds, and then nothing throws a shadow.
+        sky_ambient, ground_ambient: light from above and from below.
+        horizon, zenith: the sky at its lower edge, which is the colour of the haze, and overhead.
+        halo: brightness of the wide glow around the sun.
+        haze_range: metres over which contrast falls to 1 / e.
+        exposure: factor on all light before it meets the sensor.
+        sun_heights: lowest and highest elevation of the sun [deg].
     """
-    albedo = colors.copy()
-    for index, pattern in TEXTURES.items():
-        rows = np.flatnonzero(texture == index)
-        if len(rows):
-            albedo[rows] = pattern(points[rows], normals[rows], colors[rows], footprint[rows])
-    return np.clip(albedo, 0.0, 1.0)
+
+    sun: np.ndarray
+    sky_ambient: np.ndarray
+    ground_ambient: np.ndarray
+    horizon: np.ndarray
+    zenith: np.ndarray
+    halo: float = 0.10
+    haze_range: float = 260.0
+    exposure: float = 1.15
+    sun_heights: tuple[float, float] = (25.0, 65.0)
+
+    @property
+    def throws_shadows(self) -> bool:
+        """Whether there is a sun."""
+        return bool(self.sun.any())
 
 
 def lit(albedo: np.ndarray, normals: np.ndarray, views: np.ndarray, glossy: np.ndarray, shaded: np.ndarray,
-        sun: np.ndarray) -> np.ndarray:
+        sun: np.ndarray, light: Light) -> np.ndarray:
     """(N, 3) float32 colour of surfaces under sun and sky.
 
     Args:
@@ -192,36 +53,41 @@ def lit(albedo: np.ndarray, normals: np.ndarray, views: np.ndarray, glossy: np.n
         glossy: (N,) whether the surface mirrors the sky, as lacquer and glass do.
         shaded: (N,) whether the sun is hidden.
         sun: (3,) unit vector towards the sun.
+        light: of the hour and the weather.
     """
     direct = np.where(shaded, 0.0, np.maximum(normals @ sun, 0.0)).astype(np.float32)
     up = (0.5 + 0.5 * normals[:, 2:3]).astype(np.float32)
-    color = albedo * (0.85 * direct[:, None] * SUN_COLOR + up * SKY_AMBIENT + (1.0 - up) * GROUND_AMBIENT)
+    color = albedo * (0.85 * direct[:, None] * light.sun + up * light.sky_ambient + (1.0 - up) * light.ground_ambient)
     shiny = np.flatnonzero(glossy)
     if len(shiny):
         n, v = normals[shiny], views[shiny]
-        mirrored = v - 2.0 * np.einsum("ij,ij->i", v, n)[:, None] * n
+        mirrored = mirror(v, n)
         fresnel = (0.06 + 0.6 * (1.0 - np.abs(np.einsum("ij,ij->i", v, n))) ** 4)[:, None].astype(np.float32)
         spark = np.where(shaded[shiny], 0.0, np.maximum(mirrored @ sun, 0.0) ** 60)[:, None].astype(np.float32)
-        color[shiny] = color[shiny] * (1.0 - fresnel) + fresnel * sky(mirrored, sun) + 0.5 * spark * SUN_COLOR
+        color[shiny] = color[shiny] * (1.0 - fresnel) + fresnel * sky(mirrored, sun, light) + 0.5 * spark * light.sun
     return color
 
 
-def sky(directions: np.ndarray, sun: np.ndarray) -> np.ndarray:
+def mirror(views: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """(N, 3) directions in which rays along ``views`` leave mirrors with unit ``normals``; both (N, 3)."""
+    return views - 2.0 * np.einsum("ij,ij->i", views, normals)[:, None] * normals
+
+
+def sky(directions: np.ndarray, sun: np.ndarray, light: Light) -> np.ndarray:
     """(N, 3) float32 colour of the sky in unit directions; below the horizon a dull ground."""
     rise = np.clip(directions[:, 2:3], 0.0, 1.0).astype(np.float32)
-    color = HORIZON + (ZENITH - HORIZON) * rise**0.6
+    color = light.horizon + (light.zenith - light.horizon) * rise**0.6
     glow = np.maximum(directions @ sun, 0.0)[:, None].astype(np.float32)
-    color = color + (0.10 * glow**8 + 0.5 * glow**400) * SUN_COLOR
-    return np.where(directions[:, 2:3] < -0.02, 0.45 * HORIZON, color).astype(np.float32)
+    color = color + (light.halo * glow**8 + 0.5 * glow**400) * light.sun
+    return np.where(directions[:, 2:3] < -0.02, 0.45 * light.horizon, color).astype(np.float32)
 
 
-def hazed(color: np.ndarray, distance: np.ndarray) -> np.ndarray:
+def hazed(color: np.ndarray, distance: np.ndarray, light: Light) -> np.ndarray:
     """Blend (N, 3) colours towards the horizon's with distance (N,) [m]."""
-    clear = np.exp(-distance / HAZE_RANGE)[:, None].astype(np.float32)
-    return color * clear + HORIZON * (1.0 - clear)
+    clear = np.exp(-distance / light.haze_range)[:, None].astype(np.float32)
+    return color * clear + light.horizon * (1.0 - clear)
 
 
-def to_bytes(color: np.ndarray) -> np.ndarray:
-    """Linear colour to uint8 with a gentle shoulder and gamma."""
-    exposed = 1.15 * color
+def to_bytes(exposed: np.ndarray) -> np.ndarray:
+    """Exposed linear colour to uint8 with a gentle shoulder and gamma."""
     return np.round(255.0 * np.clip(exposed / (1.0 + 0.12 * exposed), 0.0, 1.0) ** (1.0 / 1.25)).astype(np.uint8)

@@ -9,6 +9,7 @@ from .city_plan import drives_on_the_right
 from .ground_mesh import ground_mesh
 from .lane_graph import Network, build_network
 from .layout import LAYOUTS, make_plan
+from .looks import DAY, Look
 from .mesh_builder import merge_meshes
 from .movers import add_traffic, ego_route
 from .pedestrians import ride_on_walkways, stand_about, walk_across, walk_along
@@ -36,7 +37,7 @@ def num_slots(location: str) -> int:
 
 def build_scene(
     name: str, location: str, seed: int, duration_s: float = 10.0, layout: str | None = None, density: float = 1.0,
-    slot: int | None = None,
+    slot: int | None = None, look: Look = DAY,
 ) -> Scene:
     """Build a scene from a seed; the same arguments give the same bytes.
 
@@ -49,6 +50,7 @@ def build_scene(
         density: factor on the number of vehicles and people, > 0.
         slot: place of the town on the map, in [0, num_slots(location)); by default the seed chooses. Scenes that
             share a map need different ones.
+        look: what the town is built of, and how high the sun stands.
 
     Raises:
         ValueError: an argument lies outside its range, or the location or layout is unknown.
@@ -69,7 +71,7 @@ def build_scene(
     surfaces, mid_block = make_surfaces(network), _mid_block(network)
     plots = divide_land(network, surfaces.built, path, rng)
     town = build_town(network, surfaces, location, _canvas(location), plots, mid_block)
-    props = make_scenery(network, plots, rng)
+    props = make_scenery(network, plots, look.townscape, rng)
     cast = Cast(duration_s)
     _keep_clear(cast, props, path)
     ego = add_traffic(network, route, start, cast, round(34 * density), rng)
@@ -84,8 +86,10 @@ def build_scene(
     ride_on_walkways(network, way, cast, rng, round(3 * density))
     walk_along(network, way, cast, rng, round(45 * density))
     stand_about(network, way, cast, rng, round(12 * density))
-    static = merge_meshes([ground_mesh(town, network, surfaces, plots), *(prop.mesh for prop in props)])
-    return Scene(name, town, static, tuple(cast.actors), ego, duration_s, _sun(rng))
+    ground = ground_mesh(town, network, surfaces, plots, look.townscape)
+    static = merge_meshes([ground, *(prop.mesh for prop in props)])
+    lamps = np.concatenate([np.zeros((0, 3)), *(prop.lamps for prop in props)])
+    return Scene(name, town, static, tuple(cast.actors), ego, duration_s, _sun(look.light.sun_heights, rng), lamps)
 
 
 def _canvas(location: str) -> tuple[float, float]:
@@ -120,7 +124,7 @@ def _keep_clear(cast: Cast, props: list[Prop], path: np.ndarray) -> None:
             cast.occupancy.add(Trajectory(np.zeros(1), knot), prop.size)
 
 
-def _sun(rng: np.random.Generator) -> np.ndarray:
-    """Unit vector towards a sun that stands between 25 and 65 degrees high."""
-    azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(np.radians(25), np.radians(65))
+def _sun(heights: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+    """Unit vector towards a sun that stands between two elevations [deg]."""
+    azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(*np.radians(heights))
     return np.array([np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)])

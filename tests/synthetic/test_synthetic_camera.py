@@ -8,7 +8,7 @@ from handmade import car, street_scene
 from PIL import Image, ImageDraw
 from scipy.spatial import ConvexHull
 
-from perception.synthetic import shading
+from perception.synthetic import textures
 from perception.synthetic.camera import Picture, photograph
 from perception.synthetic.raycast import SceneCaster
 from perception.synthetic.rig import Camera, default_rig, pose_matrix
@@ -19,7 +19,8 @@ CAMERAS = {camera.channel: camera for camera in default_rig().cameras}
 
 def picture_of(scene: Scene, channel: str = "CAM_FRONT", time: float = 0.0) -> Picture:
     caster = SceneCaster(scene)
-    return photograph(caster.snapshot(time, scene.ego.at(np.array([time]))[0]), CAMERAS[channel], time)
+    snapshot = caster.snapshot(time, scene.ego.at(np.array([time]))[0])
+    return photograph(snapshot, CAMERAS[channel], time, np.random.default_rng(0))
 
 
 def project(points: np.ndarray, scene: Scene, camera: Camera, time: float) -> np.ndarray:
@@ -92,19 +93,19 @@ def test_pictures_are_the_same_every_time():
     assert picture_of(street_scene()).rgb.tobytes() == picture_of(street_scene()).rgb.tobytes()
 
 
-@pytest.mark.parametrize("index", sorted(shading.TEXTURES))
+@pytest.mark.parametrize("index", sorted(textures.TEXTURES))
 def test_a_texture_varies_stays_in_range_and_blurs_to_its_mean_far_away(index):
     rng = np.random.default_rng(index)
     points = rng.uniform(-20, 20, (4000, 3))
     normals = np.tile([0.0, 1.0, 0.0], (4000, 1))
     gray = np.full((4000, 3), 0.5, np.float32)
     near, far = np.full(4000, 0.01), np.full(4000, 5.0)
-    albedo = shading.textured(points, normals, gray, np.full(4000, index), near)
+    albedo = textures.textured(points, normals, gray, np.full(4000, index), near)
     assert albedo.min() >= 0.0
     assert albedo.max() <= 1.0
     assert albedo.std() > 0.005
-    np.testing.assert_array_equal(albedo, shading.textured(points, normals, gray, np.full(4000, index), near))
-    blurred = shading.textured(points, normals, gray, np.full(4000, index), far)
+    np.testing.assert_array_equal(albedo, textures.textured(points, normals, gray, np.full(4000, index), near))
+    blurred = textures.textured(points, normals, gray, np.full(4000, index), far)
     assert blurred.std() <= albedo.std() + 1e-6
     assert abs(blurred.mean() - albedo.mean()) < 0.05
 
@@ -112,4 +113,4 @@ def test_a_texture_varies_stays_in_range_and_blurs_to_its_mean_far_away(index):
 def test_plain_surfaces_keep_their_colour():
     colors = np.random.default_rng(0).random((10, 3)).astype(np.float32)
     nowhere = np.zeros((10, 3))
-    np.testing.assert_array_equal(shading.textured(nowhere, nowhere, colors, np.zeros(10), np.ones(10)), colors)
+    np.testing.assert_array_equal(textures.textured(nowhere, nowhere, colors, np.zeros(10), np.ones(10)), colors)

@@ -167,7 +167,7 @@ def test_masks_fill_the_projected_hulls_of_near_unoccluded_vehicles(worlds):
     for number, actor in enumerate(vehicles[:40:2]):
         place = np.array([[74.0 + actor.size[0] / 2, 98.0, actor.size[2] / 2, 0.7 * number]])
         scene = street_scene(actors=(replace(actor, trajectory=Trajectory(np.zeros(1), place)),), wall=False)
-        picture = photograph(SceneCaster(scene).snapshot(0.0, place[0]), camera, 0.0)
+        picture = photograph(SceneCaster(scene).snapshot(0.0, place[0]), camera, 0.0, np.random.default_rng(0))
         overlaps += _hull_overlap(_project(scene.actors[0], scene, camera), picture.panoptic)
     assert len(overlaps) >= 10
     assert np.mean(overlaps) >= 0.8
