@@ -31,14 +31,14 @@ class LampGrid:
     """Finds the street lamps nearest to a point by looking its cell of the ground plane up.
 
     Args:
-        lamps: (L, 3) float64 global places, L >= 1.
+        lamps: (L, 3) global places, L >= 1; kept as float32, good to 0.1 mm.
         cell: side of a cell [m].
         nearest: how many lamps a cell knows.
         margin: land around the lamps that has cells [m].
     """
 
     def __init__(self, lamps: np.ndarray, cell: float = 3.0, nearest: int = 3, margin: float = 24.0) -> None:
-        self.lamps, self.cell = lamps, cell
+        self.lamps, self.cell = lamps.astype(np.float32), cell
         self.low = lamps[:, :2].min(axis=0) - margin
         self.columns, self.rows = (np.ptp(lamps[:, :2], axis=0) + 2.0 * margin) // cell + 1.0
         x, y = np.meshgrid(np.arange(self.columns), np.arange(self.rows))
@@ -65,7 +65,7 @@ class StreetLamps:
     """
 
     color: np.ndarray = field(default_factory=lambda: rgb(1.0, 0.74, 0.42))
-    power: float = 75.0
+    power: float = 62.0
     reach: float = 21.0
     visible: float = 110.0
 
@@ -75,15 +75,15 @@ class StreetLamps:
         if grid is None:
             return color
         rows = np.flatnonzero((seen.distance < self.visible) & (seen.points[:, 2] < grid.lamps[:, 2].max()))
-        points, normals = seen.points[rows], seen.normals[rows].astype(np.float32)
+        points, normals = seen.points[rows], seen.normals[rows]
         brightness = np.zeros(len(rows), np.float32)
         for lamp in grid.nearest(points).T:
-            towards = (grid.lamps[lamp] - points).astype(np.float32)
+            towards = grid.lamps[lamp] - points
             square = np.einsum("ij,ij->i", towards, towards)
             facing = np.maximum(np.einsum("ij,ij->i", towards, normals), 0.0)
             below = np.maximum(towards[:, 2], 0.0)
             fade = np.maximum(1.0 - square / self.reach**2, 0.0)
-            brightness += facing * below * fade / np.maximum(square, 0.25) ** 2
+            brightness += facing * below * fade / np.square(np.maximum(square, 0.25))
         color[rows] += seen.albedo[rows] * (self.power * brightness[:, None] * self.color)
         return color
 
@@ -96,20 +96,22 @@ class HeadLamps:
         color: (3,) float32.
         power: brightness of a white wall one metre ahead, before the beam spreads.
         reach: metres at which the light has faded out.
+        visible: metres from the ego up to which vehicles' beams are worked out.
     """
 
     color: np.ndarray = field(default_factory=lambda: rgb(1.0, 0.96, 0.88))
     power: float = 190.0
     reach: float = 48.0
+    visible: float = 80.0
 
     def __call__(self, color: np.ndarray, seen: SeenPoints) -> np.ndarray:
         """Add what every beam gives to the points ahead of it."""
         for place, yaw in self._beams(seen):
             offset = seen.points[:, :2] - place[:2]
-            heading = np.array([np.cos(yaw), np.sin(yaw)])
+            heading = np.array([np.cos(yaw), np.sin(yaw)], np.float32)
             ahead = offset @ heading
             rows = np.flatnonzero((ahead > 0.3) & (ahead < self.reach))
-            aside = offset[rows] @ np.array([-heading[1], heading[0]])
+            aside = offset[rows] @ np.array([-heading[1], heading[0]], np.float32)
             self._light(color, seen, rows, ahead[rows], aside, place)
         return color
 
@@ -126,20 +128,25 @@ class HeadLamps:
         fade = np.maximum(1.0 - ahead / self.reach, 0.0)
         # A rough road sends more of a grazing beam back than Lambert's law has it.
         brightness = beam * dipped * fade * (0.12 + 0.88 * facing) / (square + 30.0)
-        color[rows] += seen.albedo[rows] * ((self.power * brightness)[:, None].astype(np.float32) * self.color)
+        color[rows] += seen.albedo[rows] * (self.power * brightness[:, None] * self.color)
 
     def _beams(self, seen: SeenPoints) -> list[tuple[np.ndarray, float]]:
-        """Place and heading of the ego's beam and those of vehicles on the way."""
+        """Place (3,) float32 and heading of the ego's beam and those of vehicles on the way."""
         scene = seen.snapshot.caster.scene
-        x, y, z, yaw = scene.ego.at(np.array([seen.time]))[0]
-        beams = [(np.array([x + EGO_FRONT * np.cos(yaw), y + EGO_FRONT * np.sin(yaw), z + HEAD_LAMP_HEIGHT]), yaw)]
+        ego = scene.ego.at(np.array([seen.time]))[0]
+        beams = [beam(ego, EGO_FRONT, HEAD_LAMP_HEIGHT)]
         for index in seen.snapshot.indices:
             actor, pose = scene.actors[index], seen.snapshot.poses[index]
-            if actor.category in BEAMS and is_driving(actor):
-                front = pose[:2] + actor.size[0] / 2 * np.array([np.cos(pose[3]), np.sin(pose[3])])
-                height = pose[2] - actor.size[2] / 2 + HEAD_LAMP_HEIGHT
-                beams.append((np.array([*front, height]), pose[3]))
+            is_near = np.hypot(*(pose[:2] - ego[:2])) < self.visible
+            if is_near and actor.category in BEAMS and is_driving(actor):
+                beams.append(beam(pose, actor.size[0] / 2, HEAD_LAMP_HEIGHT - actor.size[2] / 2))
         return beams
+
+
+def beam(pose: np.ndarray, ahead: float, above: float) -> tuple[np.ndarray, float]:
+    """Place (3,) float32 of a head lamp that far [m] ahead and above of a pose (x, y, z, yaw), and its heading."""
+    x, y, z, yaw = pose
+    return np.array([x + ahead * np.cos(yaw), y + ahead * np.sin(yaw), z + above], np.float32), float(yaw)
 
 
 @dataclass(frozen=True, eq=False)

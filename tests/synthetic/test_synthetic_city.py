@@ -286,7 +286,7 @@ def test_a_wrong_number_of_scenes_is_refused(train, val, message):
 @pytest.mark.parametrize(("options", "message"), [
     ({"duration_s": 0.7}, "multiple of 0.5 s"), ({"density": 0.0}, "density must be positive"),
     ({"seed": -1}, "seed must be >= 0"), ({"workers": 0}, "workers must be at least 1"),
-    ({"columns": 10}, "columns must be at least 36")])
+    ({"columns": 10}, "columns must be at least 36"), ({"look": "noon"}, "look must be one of day, night, rain")])
 def test_a_wrong_option_is_refused_before_anything_is_written(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         generate_city(tmp_path / "city", 1, 0, **options)
@@ -321,6 +321,16 @@ def test_an_older_city_is_replaced_and_nothing_is_left_beside(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["city"]
     assert not (root / "old.bin").exists()
     assert json.loads((root / MARKER).read_text())["train_scenes"] == 1
+
+
+def test_a_city_by_night_is_dark_and_says_so(tmp_path):
+    generate_city(tmp_path / "city", 1, 0, duration_s=0.5, density=0.3, columns=60, look="night", workers=1)
+    scene, = json.loads((tmp_path / "city/v1.0-trainval/scene.json").read_text())
+    assert "town at night, seed" in scene["description"]
+    assert json.loads((tmp_path / "city" / MARKER).read_text())["look"] == "night"
+    pictures = [np.asarray(Image.open(path)) for path in (tmp_path / "city/samples").glob("CAM_*/*.jpg")]
+    assert len(pictures) == 6
+    assert np.mean(pictures) < 60                        # by day about 110
 
 
 def test_images_can_be_left_out_of_the_training_scenes(tmp_path):

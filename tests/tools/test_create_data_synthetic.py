@@ -40,7 +40,8 @@ def test_a_city_is_written_described_and_counted(tool, tmp_path, capsys):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--train-scenes", "701"], r"train_scenes must lie in [0, 700], got 701"),
     (["--duration", "0.3"], "duration_s must be a multiple of 0.5 s"),
-    (["--workers", "0"], "workers must be at least 1, got 0")])
+    (["--workers", "0"], "workers must be at least 1, got 0"),
+    (["--look", "nigth"], "got 'nigth' (did you mean \"night\"?)")])
 def test_a_wrong_argument_is_one_line_and_status_1(tool, tmp_path, capsys, arguments, message):
     assert run_tool(tool.main, ["synthetic", str(tmp_path / "city"), *arguments]) == 1
     error = capsys.readouterr().err
@@ -55,6 +56,16 @@ def test_help_tells_how_the_splits_differ_and_loads_nothing_heavy(tool, capsys):
     assert end.value.code == 0
     assert "validation scenes in ring and old-town" in " ".join(capsys.readouterr().out.split())
     assert not {"open3d", "torch"} & (set(sys.modules) - before)
+
+
+def test_help_names_every_look(tool, capsys):
+    from perception.synthetic.looks import LOOKS
+
+    with pytest.raises(SystemExit):
+        tool.main(["synthetic", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    *others, last = LOOKS
+    assert f"{', '.join(others)} or {last} (day)" in told
 
 
 def test_the_description_has_a_line_for_every_class(tool):
