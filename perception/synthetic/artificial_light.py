@@ -89,12 +89,49 @@ class StreetLamps:
 
 
 @dataclass(frozen=True, eq=False)
+class Beam:
+    """A dipped beam.
+
+    Args:
+        place: (3,) float32 of the lamp, global metres.
+        heading: (2,) float32 unit vector along which it shines.
+    """
+
+    place: np.ndarray
+    heading: np.ndarray
+
+    @classmethod
+    def mounted(cls, pose: np.ndarray, ahead: float, above: float) -> Beam:
+        """The beam of a lamp that far [m] ahead of and above a pose (x, y, z, yaw)."""
+        heading = np.array([np.cos(pose[3]), np.sin(pose[3])])
+        place = np.array([*(pose[:2] + ahead * heading), pose[2] + above], np.float32)
+        return cls(place, heading.astype(np.float32))
+
+    def brightness(self, points: np.ndarray, normals: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (R,) of the points (N, 3) with normals (N, 3) that the beam meets, and its brightness there (R,)."""
+        offset = points[:, :2] - self.place[:2]
+        ahead = offset @ self.heading
+        rows = np.flatnonzero((ahead > 0.3) & (ahead < reach))
+        aside = offset[rows] @ np.array([-self.heading[1], self.heading[0]])
+        within = np.abs(aside) < 1.2 * ahead[rows] + 1.0
+        rows, aside = rows[within], aside[within]
+        ahead, towards = ahead[rows], self.place - points[rows]
+        square = np.einsum("ij,ij->i", towards, towards)
+        facing = np.einsum("ij,ij->i", towards, normals[rows]) / np.sqrt(square)
+        # A rough road sends more of a grazing beam back than Lambert's law has it.
+        returned = np.where(facing > 0.0, 0.12 + 0.88 * facing, 0.0)
+        spread = np.exp(-((aside / (ahead + 1.0) / 0.55) ** 2))
+        dipped = 0.06 + 0.94 * np.clip(0.6 + 12.0 * towards[:, 2] / (ahead + 2.0), 0.0, 1.0)
+        return rows, spread * dipped * returned * (1.0 - ahead / reach) / (square + 30.0)
+
+
+@dataclass(frozen=True, eq=False)
 class HeadLamps:
     """Dipped beams of the ego and of everything that drives.
 
     Args:
         color: (3,) float32.
-        power: brightness of a white wall one metre ahead, before the beam spreads.
+        power: brightness of a white wall close to the lamp, times the squared metres by which the beam spreads.
         reach: metres at which the light has faded out.
         visible: metres from the ego up to which vehicles' beams are worked out.
     """
@@ -106,47 +143,22 @@ class HeadLamps:
 
     def __call__(self, color: np.ndarray, seen: SeenPoints) -> np.ndarray:
         """Add what every beam gives to the points ahead of it."""
-        for place, yaw in self._beams(seen):
-            offset = seen.points[:, :2] - place[:2]
-            heading = np.array([np.cos(yaw), np.sin(yaw)], np.float32)
-            ahead = offset @ heading
-            rows = np.flatnonzero((ahead > 0.3) & (ahead < self.reach))
-            aside = offset[rows] @ np.array([-heading[1], heading[0]], np.float32)
-            self._light(color, seen, rows, ahead[rows], aside, place)
+        for beam in self._beams(seen):
+            rows, brightness = beam.brightness(seen.points, seen.normals, self.reach)
+            color[rows] += seen.albedo[rows] * (self.power * brightness[:, None].astype(np.float32) * self.color)
         return color
 
-    def _light(self, color: np.ndarray, seen: SeenPoints, rows: np.ndarray, ahead: np.ndarray, aside: np.ndarray,
-               place: np.ndarray) -> None:
-        within = np.abs(aside) < 1.2 * ahead + 1.0
-        rows, ahead, aside = rows[within], ahead[within], aside[within]
-        rise = seen.points[rows, 2] - place[2]
-        square = ahead**2 + aside**2 + rise**2
-        beam = np.exp(-((aside / (ahead + 1.0) / 0.55) ** 2))
-        dipped = 0.06 + 0.94 * np.clip(0.6 - 12.0 * rise / (ahead + 2.0), 0.0, 1.0)
-        towards = place - seen.points[rows]
-        facing = np.maximum(np.einsum("ij,ij->i", towards, seen.normals[rows]), 0.0) / np.sqrt(square)
-        fade = np.maximum(1.0 - ahead / self.reach, 0.0)
-        # A rough road sends more of a grazing beam back than Lambert's law has it.
-        brightness = beam * dipped * fade * (0.12 + 0.88 * facing) / (square + 30.0)
-        color[rows] += seen.albedo[rows] * (self.power * brightness[:, None] * self.color)
-
-    def _beams(self, seen: SeenPoints) -> list[tuple[np.ndarray, float]]:
-        """Place (3,) float32 and heading of the ego's beam and those of vehicles on the way."""
+    def _beams(self, seen: SeenPoints) -> list[Beam]:
+        """The ego's beam and those of vehicles on the way."""
         scene = seen.snapshot.caster.scene
         ego = scene.ego.at(np.array([seen.time]))[0]
-        beams = [beam(ego, EGO_FRONT, HEAD_LAMP_HEIGHT)]
+        beams = [Beam.mounted(ego, EGO_FRONT, HEAD_LAMP_HEIGHT)]
         for index in seen.snapshot.indices:
             actor, pose = scene.actors[index], seen.snapshot.poses[index]
             is_near = np.hypot(*(pose[:2] - ego[:2])) < self.visible
             if is_near and actor.category in BEAMS and is_driving(actor):
-                beams.append(beam(pose, actor.size[0] / 2, HEAD_LAMP_HEIGHT - actor.size[2] / 2))
+                beams.append(Beam.mounted(pose, actor.size[0] / 2, HEAD_LAMP_HEIGHT - actor.size[2] / 2))
         return beams
-
-
-def beam(pose: np.ndarray, ahead: float, above: float) -> tuple[np.ndarray, float]:
-    """Place (3,) float32 of a head lamp that far [m] ahead and above of a pose (x, y, z, yaw), and its heading."""
-    x, y, z, yaw = pose
-    return np.array([x + ahead * np.cos(yaw), y + ahead * np.sin(yaw), z + above], np.float32), float(yaw)
 
 
 @dataclass(frozen=True, eq=False)
