@@ -137,6 +137,16 @@ def test_the_layout_in_memory_changes_nothing():
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)          # sums in another order
 
 
+def test_autocast_keeps_the_answer():
+    network = nn.Sequential(small_backbone(), small_head()).eval()
+    images = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = network(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            got = network(images)
+    torch.testing.assert_close(got.float(), expected, atol=0.03 * expected.abs().max().item(), rtol=0)  # 8 bits a layer
+
+
 def test_the_head_compiles_as_one_graph():
     head = small_head(num_layers=1).eval()
     features = [torch.rand(1, width, 32 // s, 32 // s) for width, s in zip(WIDTHS, (4, 8, 16, 32), strict=True)]

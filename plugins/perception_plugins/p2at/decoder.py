@@ -134,11 +134,11 @@ class GlobalContext(nn.Module):
         Raises:
             ValueError: a norm of a single value for each channel, as a single picture has in training.
         """
-        context = self.conv1(x.mean(dim=(2, 3), keepdim=True))               # (B, C, 1, 1)
         if len(x) == 1 and type(self.conv2.bn) is nn.BatchNorm2d and self.conv2.bn.training:
             raise ValueError(
                 "the global context is normalised over the pictures of a batch: train on at least 2 a process, got 1"
             )
+        context = self.conv1(x.mean(dim=(2, 3), keepdim=True))               # (B, C, 1, 1)
         return x + self.conv2(context * self.scale[:, None, None] + self.shift[:, None, None])
 
 
