@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,20 @@ import torch
 from center_cases import Golden, load_state, read_golden
 from mmengine.config import Config
 from torch import Tensor
-from torch.nn import functional as F
 
 from perception.models.attention.sine_position import sine_position
 from perception.models.image_backbones.resnet import ResNet
 from perception.models.image_backbones.stdc import STDC
+from perception.models.image_data_preprocessor import PictureSize
 from perception.models.key_map import rename_part
 from perception.registry import MODELS
-from perception.structures.segmentation import Segments
-from perception_plugins.pem import MaskPredictions, PEMHead, PEMPixelDecoder, PictureSegments, load_official
+from perception.structures import PanopticPrediction, Segments
+from perception_plugins.pem import MaskPredictions, PEMHead, PEMPixelDecoder, load_official
 from perception_plugins.pem.attention import PrototypeAttention
 from perception_plugins.pem.decoder import PrototypeDecoder
 from perception_plugins.pem.mask_loss import MaskLoss
 from perception_plugins.pem.pixel_decoder import DeformUpsample, SelfModulation
-from perception_plugins.pem.post_processing import PanopticMap, instances, panoptic_map, semantic_scores
+from perception_plugins.pem.post_processing import instances, panoptic_map, semantic_scores
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs/pem"
 PIXEL, PREDICTOR = ("sem_seg_head.pixel_decoder.", "head.pixel_decoder."), ("sem_seg_head.predictor.", "head.decoder.")
@@ -38,14 +37,16 @@ Maps = Mapping[str, Tensor]
 def _check(expected: Maps, ours: Mapping[str, Any], tolerance: float) -> None:
     """Every tensor of a file; integers exactly, others to a share of the largest entry."""
     for key, wanted in expected.items():
-        got = ours[key]
-        assert got is not None, key
-        if wanted.is_floating_point():
-            atol = tolerance * float(wanted.abs().max()) if wanted.numel() else 0.0
-            message = lambda text, key=key: f"{key}: {text}"  # noqa: E731
-            torch.testing.assert_close(got.detach(), wanted, atol=atol, rtol=0, msg=message)
-        else:
-            assert torch.equal(got.to(wanted.dtype), wanted), key
+        assert ours[key] is not None, key
+        _same(ours[key].detach(), wanted, tolerance, key)
+
+
+def _same(got: Tensor, wanted: Tensor, tolerance: float, name: str) -> None:
+    if not wanted.is_floating_point():
+        assert torch.equal(got.to(wanted.dtype), wanted), name
+        return
+    largest = float(wanted.abs().max()) if wanted.numel() else 0.0
+    torch.testing.assert_close(got, wanted, atol=tolerance * largest, rtol=0, msg=lambda text: f"{name}: {text}")
 
 
 def _count(tensors: Maps, prefix: str) -> int:
@@ -157,20 +158,6 @@ def _stdc(golden: Golden) -> None:
     _check(golden.out, {f"res{number}": found for number, found in enumerate(maps, 2)}, MODULE)
 
 
-@dataclass(frozen=True)
-class PaddedPicture:
-    """A picture in the upper left of a padded tensor, to be seen in another size."""
-
-    padded: tuple[int, int]
-    used: tuple[int, int]
-    shown: tuple[int, int]
-
-    def restored(self, maps: Tensor) -> Tensor:
-        whole = F.interpolate(maps[None], size=self.padded, mode="bilinear", align_corners=False)
-        cut = whole[:, :, : self.used[0], : self.used[1]]
-        return F.interpolate(cut, size=self.shown, mode="bilinear", align_corners=False)[0]
-
-
 def _model_of(config: Mapping[str, Any]) -> torch.nn.ModuleDict:
     """The backbone and the head of a file."""
     options = dict(zip(config["backbone_opts"][::2], map(int, config["backbone_opts"][1::2]), strict=True))
@@ -190,7 +177,7 @@ def _model_of(config: Mapping[str, Any]) -> torch.nn.ModuleDict:
     return torch.nn.ModuleDict({"backbone": backbone, "head": head})
 
 
-def _pictures(golden: Golden) -> tuple[Tensor, list[PaddedPicture]]:
+def _pictures(golden: Golden) -> tuple[Tensor, list[PictureSize]]:
     """The normalised and padded batch, and where its pictures lie."""
     config, divisor = golden.config, golden.config["size_divisibility"]
     images = [golden.inputs[f"image{number}"] for number in range(_count(golden.inputs, "image"))]
@@ -201,12 +188,13 @@ def _pictures(golden: Golden) -> tuple[Tensor, list[PaddedPicture]]:
         row[:, : image.shape[1], : image.shape[2]] = (image - mean) / std
     sizes = [tuple(golden.inputs[f"size{number}"].tolist()) for number in range(len(images))]
     used = [(image.shape[1], image.shape[2]) for image in images]
-    return batch, [PaddedPicture((H, W), part, (h, w)) for part, (h, w) in zip(used, sizes, strict=True)]
+    return batch, [PictureSize((H, W), part, (h, w)) for part, (h, w) in zip(used, sizes, strict=True)]
 
 
-def _info(found: PanopticMap) -> Tensor:
+def _info(found: PanopticPrediction, things: list[int]) -> Tensor:
     """(S, 3) number, whether a thing, and class of each segment."""
-    return torch.stack([torch.arange(1, len(found.labels) + 1), found.is_thing.long(), found.labels], dim=1)
+    is_thing = torch.isin(found.labels, torch.tensor(things))
+    return torch.stack([torch.arange(1, len(found) + 1), is_thing.long(), found.labels], dim=1)
 
 
 @torch.no_grad()
@@ -217,12 +205,13 @@ def _model(golden: Golden) -> None:
     maps = model["backbone"](batch)
     raw = model["head"](maps)
     ours: dict[str, Any] = {f"bb_res{number}": found for number, found in enumerate(maps, 2)} | _by_name(raw)
-    found: list[PictureSegments] = model["head"].segment(raw, sizes)
-    for number, picture in enumerate(found):
-        ours[f"sem_seg{number}"] = picture.scores
+    for number, (picture, size) in enumerate(zip(model["head"].decode(raw, sizes), sizes, strict=True)):
+        scores = model["head"].class_scores(raw.logits[number], raw.masks[number], size)
+        assert torch.equal(picture.classes, scores.argmax(dim=0))
+        ours[f"sem_seg{number}"] = scores
         if picture.panoptic is not None:
             ours[f"panoptic{number}"] = picture.panoptic.ids
-            ours[f"info{number}"] = _info(picture.panoptic)
+            ours[f"info{number}"] = _info(picture.panoptic, golden.config["thing_classes"])
     tolerances = {"bb_": BACKBONE_MAP, "pred_": PREDICTION, "sem_seg": SCORES, "panoptic": 0.0, "info": 0.0}
     for key, expected in golden.out.items():
         (tolerance,) = (value for prefix, value in tolerances.items() if key.startswith(prefix))
@@ -285,9 +274,10 @@ def _postprocess(golden: Golden) -> None:
             logits, masks, config["thing_classes"], object_threshold=thresholds["object_mask_threshold"],
             overlap_threshold=thresholds["overlap_threshold"],
         )
-        ours |= {f"pan{number}": found.ids, f"info{number}": _info(found)}
+        ours |= {f"pan{number}": found.ids, f"info{number}": _info(found, config["thing_classes"])}
     most = int(config["instance"].split(",")[0].removeprefix("top "))
-    objects = instances(logits, masks, things=config["thing_classes"], max_instances=most)
+    things = config["thing_classes"] if "things only" in config["instance"] else None
+    objects = instances(logits, masks, things=things, max_instances=most)
     ours |= {"inst.classes": objects.labels, "inst.scores": objects.scores, "inst.masks": objects.masks}
     _check(golden.out, ours, MODULE)
 

@@ -30,7 +30,7 @@ def test_things_are_segments_of_their_own_and_stuff_is_one():
     found = panoptic_map(*queries([0, 2, 2, 0], masks), things=(2,))
     assert found.ids.tolist() == [[1, 2, 3, 1, 0]]
     assert found.labels.tolist() == [0, 2, 2]
-    assert found.is_thing.tolist() == [False, True, True]
+    close(found.scores, torch.ones(3))
 
 
 def test_a_query_that_keeps_little_of_its_mask_is_dropped_and_its_pixels_stay_empty():
@@ -47,8 +47,15 @@ def test_queries_of_no_object_or_unsure_of_their_class_do_not_count():
     logits[1] = torch.tensor([0.0, 1.0, 0.0, 0.0])                       # 0.48 sure
     found = panoptic_map(logits, masks, things=(), object_threshold=0.5)
     assert found.ids.tolist() == [[0, 0]]
-    assert found.ids.dtype == torch.int32
-    assert found.labels.shape == found.is_thing.shape == (0,)
+    assert len(found) == 0
+
+
+def test_a_region_of_stuff_is_as_sure_as_its_surest_query():
+    logits, masks = queries([0, 0], [[[1, 0]], [[0, 1]]])
+    logits[0] = torch.tensor([3.0, 0.0, 0.0, 0.0])
+    found = panoptic_map(logits, masks, things=())
+    assert found.ids.tolist() == [[1, 1]]
+    close(found.scores, torch.ones(1))
 
 
 @given(seed=st.integers(0, 2**31), object_threshold=st.sampled_from([0.0, 0.4]), overlap=st.sampled_from([0.0, 0.8]))
@@ -59,7 +66,7 @@ def test_every_segment_has_pixels_and_every_pixel_a_segment_or_none(seed, object
         logits, masks, things=(2,), object_threshold=object_threshold, overlap_threshold=overlap
     )
     assert set(found.ids.unique().tolist()) - {0} == set(range(1, len(found.labels) + 1))
-    stuff = found.labels[~found.is_thing].tolist()
+    stuff = [label for label in found.labels.tolist() if label != 2]
     assert len(stuff) == len(set(stuff))
 
 

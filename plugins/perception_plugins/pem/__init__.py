@@ -3,7 +3,7 @@
 from perception.registry import PluginInfo
 
 from .decoder import MaskPredictions
-from .head import PEMHead, PictureSegments
+from .head import PEMHead
 from .official import load_official
 from .pixel_decoder import PEMPixelDecoder
 
@@ -22,4 +22,4 @@ PLUGIN = PluginInfo(
     "checkpoint was released",
 )
 
-__all__ = ["PLUGIN", "MaskPredictions", "PEMHead", "PEMPixelDecoder", "PictureSegments", "load_official"]
+__all__ = ["PLUGIN", "MaskPredictions", "PEMHead", "PEMPixelDecoder", "load_official"]

@@ -6,45 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from perception.models.image_data_preprocessor import PictureSize
+from perception.models.sliding_window import resize_maps
 from perception.registry import MODELS
-from perception.structures.segmentation import Segments
+from perception.structures import SegmentationPredictions, Segments
 
 from .decoder import MaskPredictions, PrototypeDecoder
 from .mask_loss import MaskLoss
-from .post_processing import Instances, PanopticMap, instances, panoptic_map, semantic_scores
-
-
-class PictureSize(Protocol):
-    """Where a picture lies in the tensor that a network got."""
-
-    @property
-    def padded(self) -> tuple[int, int]:
-        """Height and width of the tensor."""
-
-    def restored(self, maps: Tensor) -> Tensor:
-        """Maps (K, h, w) of the whole tensor, at any stride -> (K, H, W) of the picture's own size."""
-
-
-@dataclass(frozen=True, eq=False)
-class PictureSegments:
-    """What the queries say of one picture.
-
-    Args:
-        scores: (K, H, W) of the classes, at least 0.
-        panoptic: the segment of each pixel; None of a head that tells no things apart.
-        instances: the things, which may overlap; None of a head that tells no things apart.
-    """
-
-    scores: Tensor
-    panoptic: PanopticMap | None = None
-    instances: Instances | None = None
+from .post_processing import instances, panoptic_map, semantic_scores
 
 
 @MODELS.register_module(role="seg_head")
@@ -101,22 +75,38 @@ class PEMHead(nn.Module):
         return self.mask_loss(raw, segments)
 
     @torch.no_grad()
-    def segment(self, raw: MaskPredictions, sizes: Sequence[PictureSize]) -> list[PictureSegments]:
-        """What is to be seen in each of the B pictures, in its own size.
+    def decode(self, raw: MaskPredictions, sizes: Sequence[PictureSize]) -> list[SegmentationPredictions]:
+        """What is to be seen in each of the B pictures, in its own size; regions and objects if things are told apart.
 
-        A head of classes alone brings their scores to that size, one that tells things apart the masks; as published.
+        Tokens and times are left empty.
         """
         found = []
-        for logits, masks, size in zip(raw.logits, raw.masks, sizes, strict=True):
+        for logits, masks, size in zip(raw.logits, raw.masks.float(), sizes, strict=True):
             if self.things is None:
-                whole = F.interpolate(masks[None].float(), size=size.padded, mode="bilinear", align_corners=False)[0]
-                found.append(PictureSegments(size.restored(semantic_scores(logits, whole))))
+                classes = self.class_scores(logits, masks, size).argmax(dim=0)
+                found.append(SegmentationPredictions("", 0, classes))
                 continue
-            masks = size.restored(masks.float())                                        # (Q, H, W)
+            masks = size.restored(masks)                                                # (Q, H, W)
             panoptic = panoptic_map(
                 logits, masks, self.things, object_threshold=self.object_threshold,
                 overlap_threshold=self.overlap_threshold,
             )
             objects = instances(logits, masks, things=self.things, max_instances=self.max_instances)
-            found.append(PictureSegments(semantic_scores(logits, masks), panoptic, objects))
+            classes = semantic_scores(logits, masks).argmax(dim=0)
+            found.append(SegmentationPredictions("", 0, classes, panoptic, objects))
         return found
+
+    def class_scores(self, logits: Tensor, masks: Tensor, size: PictureSize) -> Tensor:
+        """Scores of the classes in one picture; as published, a head of classes alone resizes them, others the masks.
+
+        Args:
+            logits: (Q, K + 1).
+            masks: (Q, h, w) logits.
+            size: of the picture.
+
+        Returns:
+            (K, H, W), at least 0, in the picture's own size.
+        """
+        if self.things is not None:
+            return semantic_scores(logits, size.restored(masks))
+        return size.restored(semantic_scores(logits, resize_maps(masks[None], size.padded)[0]))

@@ -7,40 +7,11 @@ Classification is Not All You Need for Semantic Segmentation" (Cheng et al., Neu
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True, eq=False)
-class PanopticMap:
-    """The segment of each pixel.
-
-    Args:
-        ids: (H, W) int32 number of the segment, from 1; 0 where there is none.
-        labels: (S,) int64 class of the segments 1 to S.
-        is_thing: (S,) bool, whether a segment is an object.
-    """
-
-    ids: Tensor
-    labels: Tensor
-    is_thing: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Instances:
-    """Objects, the surest first; masks may overlap.
-
-    Args:
-        labels: (N,) int64 class.
-        scores: (N,) float32 in [0, 1].
-        masks: (N, H, W) bool.
-    """
-
-    labels: Tensor
-    scores: Tensor
-    masks: Tensor
+from perception.structures import InstancePrediction, PanopticPrediction
 
 
 def semantic_scores(logits: Tensor, masks: Tensor) -> Tensor:
@@ -56,31 +27,34 @@ def panoptic_map(
     *,
     object_threshold: float = 0.8,
     overlap_threshold: float = 0.8,
-) -> PanopticMap:
+) -> PanopticPrediction:
     """Give each pixel to the surest query there, if the query's mask covers it.
 
     Args:
         logits: (Q, K + 1) of the classes; the last one is no object.
         masks: (Q, H, W) logits.
-        things: classes whose queries are segments of their own; the queries of another class make up one.
+        things: classes whose queries are regions of their own; the queries of another class make up one.
         object_threshold: a query counts if its class is surer than this.
         overlap_threshold: and if at least this share of its mask is left to it.
+
+    Returns:
+        The regions in the order of their queries, each as sure as its surest query is of the class.
     """
     scores, labels = logits.float().softmax(dim=1).max(dim=1)
     kept = ((labels < logits.shape[1] - 1) & (scores > object_threshold)).nonzero()[:, 0]
+    scores, labels = scores[kept], labels[kept]
     if len(kept) == 0:
-        return PanopticMap(torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device), kept, kept.bool())
+        return PanopticPrediction(masks.new_zeros(masks.shape[1:], dtype=torch.int64), labels, scores)
     cover = masks[kept].float().sigmoid()                                               # (Q', H, W)
-    owner = (scores[kept][:, None, None] * cover).argmax(dim=0)                         # (H, W)
+    owner = (scores[:, None, None] * cover).argmax(dim=0)                               # (H, W)
     is_covered = cover.gather(0, owner[None])[0] >= 0.5
     won = owner.flatten().bincount(minlength=len(kept))
     left = owner[is_covered].bincount(minlength=len(kept))
     areas = zip(won.tolist(), (cover >= 0.5).sum(dim=(1, 2)).tolist(), left.tolist(), strict=True)
-    numbers, found = _numbered(labels[kept].tolist(), [_lasts(*area, overlap_threshold) for area in areas], things)
-    ids = torch.where(is_covered, torch.tensor(numbers, device=owner.device)[owner], 0)
-    return PanopticMap(
-        ids.to(torch.int32), labels.new_tensor(found), labels.new_tensor([label in things for label in found]).bool()
-    )
+    numbers, found = _numbered(labels.tolist(), [_lasts(*area, overlap_threshold) for area in areas], things)
+    regions = labels.new_tensor(numbers)                                                # (Q',), 0 for none
+    surest = scores.new_zeros(len(found) + 1).scatter_reduce(0, regions, scores, "amax")
+    return PanopticPrediction(torch.where(is_covered, regions[owner], 0), labels.new_tensor(found), surest[1:])
 
 
 def _lasts(won: int, whole: int, left: int, overlap_threshold: float) -> bool:
@@ -88,7 +62,7 @@ def _lasts(won: int, whole: int, left: int, overlap_threshold: float) -> bool:
 
 
 def _numbered(labels: list[int], lasting: list[bool], things: Collection[int]) -> tuple[list[int], list[int]]:
-    """The number of each query's segment (0 if it does not last), and the classes of the segments."""
+    """The number of each query's region (0 if it does not last), and the classes of the regions."""
     numbers, found, stuff = [], [], dict[int, int]()
     for label, lasts in zip(labels, lasting, strict=True):
         number = stuff.get(label, 0) if lasts else 0
@@ -103,7 +77,7 @@ def _numbered(labels: list[int], lasting: list[bool], things: Collection[int]) -
 
 def instances(
     logits: Tensor, masks: Tensor, *, things: Collection[int] | None = None, max_instances: int = 100
-) -> Instances:
+) -> InstancePrediction:
     """The surest pairs of a query and a class.
 
     A score is the class's times the mean of the mask where it is more likely than not.
@@ -125,4 +99,4 @@ def instances(
     inside = chosen > 0
     mean = (chosen.sigmoid() * inside).sum(dim=(1, 2)) / (inside.sum(dim=(1, 2)) + 1e-6)
     scores, order = (scores * mean).sort(descending=True, stable=True)
-    return Instances(labels[order], scores, inside[order])
+    return InstancePrediction(inside[order], labels[order], scores)
