@@ -246,14 +246,14 @@ def _frame_records(
     tables: NuScenes, scenes: Iterable[dict[str, Any]], max_sweeps: int
 ) -> Iterator[FrameRecord]:
     levels = {entry["token"]: VISIBLE_FRACTION.get(entry["level"], math.nan) for entry in tables.visibility}
-    labels = {kind: _label_files(tables, kind) for kind in KINDS}
+    lidarseg, panoptic = _label_files(tables, "lidarseg"), _label_files(tables, "panoptic")
     for scene in scenes:
         token = scene["first_sample_token"]
         while token:
             sample = tables.get("sample", token)
             record = _frame_record(tables, scene["name"], sample, max_sweeps, levels)
             lidar = sample["data"][LIDAR]
-            yield replace(record, **{kind: files.get(lidar) for kind, files in labels.items()})
+            yield replace(record, lidarseg=lidarseg.get(lidar), panoptic=panoptic.get(lidar))
             token = sample["next"]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..errors import DataError
 from ..structures import PointLabels
@@ -48,9 +49,9 @@ def read_point_labels(path: Path, kind: str) -> PointLabels:
     return PointLabels(classes, torch.from_numpy(np.where(is_instance, codes, 0)), POINT_CLASSES)
 
 
-def rows_as_read(path: Path, columns: int) -> np.ndarray:
+def rows_as_read(path: Path, columns: int) -> Tensor:
     """(rows,) bool: which rows of a sweep's file are finite, as only these become points."""
-    return np.isfinite(np.fromfile(path, "<f4").reshape(-1, columns)).all(axis=1)
+    return torch.from_numpy(np.isfinite(np.fromfile(path, "<f4").reshape(-1, columns)).all(axis=1))
 
 
 def _read_lidarseg(path: Path) -> np.ndarray:

@@ -54,8 +54,8 @@ class PointCounts:
 
     def __add__(self, other: PointCounts) -> PointCounts:
         """The counts of both; segments are counted only if both have them."""
-        sums = {name: _sum(getattr(self, name), getattr(other, name)) for name in vars(self)}
-        return PointCounts(**sums)
+        segments = (_sum(getattr(self, name), getattr(other, name)) for name in ("matched", "extra", "missed", "iou"))
+        return PointCounts(self.confusion + other.confusion, *segments)
 
     def flat(self) -> dict[str, float]:
         """mIoU, fwIoU and car_IoU ...; with segments PQ, SQ, RQ, PQ_dagger and car_PQ ... too. 0/0 is left out."""

@@ -48,8 +48,10 @@ def tiny_point_segmentor(**head: Any) -> PointSegmentor:
             "point_range": (-12.8, -12.8, -3.0, 12.8, 12.8, 5.0), "standardize": True, "momentum": 0.1,
         },
         "lidar_backbone": {"type": "PillarScatter", "grid": (32, 32)},
-        "bev_backbone": {"type": "SECOND", "in_channels": 8, "channels": (8,), "layers": (1,), "strides": (2,)},
-        "neck": {"type": "SECONDFPN", "in_channels": (8,), "channels": (16,), "upsample": (1,)},
+        "bev_backbone": {
+            "type": "SECOND", "in_channels": 8, "channels": (8,), "layers": (1,), "strides": (2,), "momentum": 0.1,
+        },
+        "neck": {"type": "SECONDFPN", "in_channels": (8,), "channels": (16,), "upsample": (1,), "momentum": 0.1},
     }
     options = {
         "type": "PointHead", "in_channels": (8, 16), "sampling": ("nearest", "bilinear"), "region": REGION,

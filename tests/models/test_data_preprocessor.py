@@ -30,8 +30,10 @@ def test_points_with_a_broken_number_in_a_used_channel_are_dropped():
     data = random_frame(points=4).points.data.clone()
     data[0, 2], data[1, 3], data[2, 4] = math.nan, math.inf, math.nan        # z, intensity, time
     frame = replace(random_frame(), points=PointCloud(data, CHANNELS))
-    points = FrameDataPreprocessor(("x", "y", "z", "intensity"))([frame])["inputs"]["points"][0]
+    prepare = FrameDataPreprocessor(("x", "y", "z", "intensity"))
+    points = prepare([frame])["inputs"]["points"][0]
     assert torch.equal(points, data[2:, :4])
+    assert prepare.usable_rows(frame).tolist() == [False, False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,19 @@ def test_standardized_inputs_are_of_one_size_and_their_statistics_are_kept():
         torch.testing.assert_close(inputs.std(dim=0), torch.ones(10), atol=2e-2, rtol=0)
 
 
+def test_squashed_heights_are_further_inputs_in_which_a_kerb_stands_out():
+    encoder = DynamicVFE(3, (4,), voxel_size=VOXEL, point_range=RANGE, heights=(0.1, 1.0))
+    features, _, _ = encoder.voxelize([torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.1], [0.5, 0.5, 1.5]])])
+    expected = [[0.0, 0.0], [math.tanh(1.0), math.tanh(0.1)], [1.0, math.tanh(1.5)]]
+    torch.testing.assert_close(features[:, 9:], torch.tensor(expected))
+    assert encoder.layers[0].linear.in_features == 11
+
+
+def test_heights_that_are_not_positive_are_refused():
+    with pytest.raises(ValueError, match=r"heights must be positive, got \(0.5, -1\)"):
+        DynamicVFE(3, (4,), voxel_size=VOXEL, point_range=RANGE, heights=(0.5, -1))
+
+
 @pytest.mark.parametrize(("outside", "pillars"), [("drop", 1), ("clamp", 2)])
 def test_a_point_beyond_the_range_is_dropped_or_moved_to_the_border_cell(outside, pillars):
     encoder = DynamicVFE(3, (4,), voxel_size=VOXEL, point_range=RANGE, outside=outside).eval()

@@ -74,6 +74,9 @@ class PointHead(nn.Module):
             as many weights as classes.
     """
 
+    class_weights: Tensor
+    is_thing: Tensor
+
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -126,6 +129,7 @@ class PointHead(nn.Module):
         if self.finds_instances:
             self.vote = nn.Sequential(PointLayer(channels, channels, momentum=momentum), nn.Linear(channels, 2))
             middle = nn.Conv2d(channels, 1, 1)
+            assert middle.bias is not None
             nn.init.constant_(middle.bias, -4.0)                       # few cells are a middle: a score of 0.02
             self.middles = nn.Sequential(ConvUnit(conv3x3(in_channels[-1], channels), momentum=momentum), middle)
             self.loss_center = MODELS.build(loss_center or {"type": "GaussianFocalLoss"})
