@@ -69,7 +69,7 @@ class Townscape:
     trees: tuple[PlantMaker, ...] = (broadleaf_mesh,) * 5 + (conifer_mesh,)
 
 
-def wetted(paint: Paint, darker: float = 0.55, duller: float = 0.3) -> Paint:
+def wetted(paint: Paint, darker: float = 0.55, duller: float = 0.08) -> Paint:
     """A paint under water: darker to the eye, and most of a LiDAR beam glances off."""
     red, green, blue = (round(darker * value) for value in paint.color)
     return Paint((red, green, blue), duller * paint.reflectivity, paint.texture)
@@ -81,12 +81,12 @@ DRENCHED = replace(
     TEMPERATE,
     asphalt=wetted(ASPHALT),
     parking_asphalt=wetted(PARKING_ASPHALT),
-    paving=wetted(PAVING, 0.65, 0.5),
-    kerb=wetted(KERB, 0.7, 0.6),
+    paving=wetted(PAVING, 0.65, 0.2),
+    kerb=wetted(KERB, 0.7, 0.4),
     grass=wetted(GRASS, 0.75, 0.8),
-    gravel=wetted(GRAVEL, 0.65, 0.6),
-    lane_marking=wetted(WHITE_MARKING, 0.8),
-    divider_marking=wetted(YELLOW_MARKING, 0.8),
+    gravel=wetted(GRAVEL, 0.65, 0.3),
+    lane_marking=wetted(WHITE_MARKING, 0.8, 0.15),
+    divider_marking=wetted(YELLOW_MARKING, 0.8, 0.15),
 )
 
 SOUTHERN = Townscape(
