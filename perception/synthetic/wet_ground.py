@@ -19,7 +19,7 @@ class WetGround:
     """A film of water on roads and walkways that mirrors what is above it, most at a grazing view and in puddles.
 
     Args:
-        film: reflectance at normal incidence relative to that of still water.
+        film: how strongly the ground outside puddles mirrors, relative to still water.
         ripple: how far the film's normals stray from the vertical; a puddle's stray a quarter of that.
         puddles: share of the ground that lies under puddles, about.
     """
