@@ -10,9 +10,8 @@ import numpy as np
 from perception.registry import METRICS
 from perception.structures.segmentation import IGNORE_LABEL
 
-from .panoptic_metric import things_of
 from .segmentation.instance_ap import INSTANCE_FACTOR, MIN_REGION, InstanceAP
-from .segmentation_metric import LabelledPicture, SegmentationMetric
+from .segmentation_metric import LabelledPicture, ThingMetric
 from .semantic_metric import places_of_instances
 
 NO_CLASS = 0                                                # region of pixels that no class is known of
@@ -20,36 +19,25 @@ FIRST = 1                                                   # region of class 0
 
 
 @METRICS.register_module()
-class InstanceSegmentationMetric(SegmentationMetric[InstanceAP]):
+class InstanceSegmentationMetric(ThingMetric[InstanceAP]):
     """AP and AP50 in 0..1, over the things with true instances, and ``{class}_AP`` and ``{class}_AP50`` of these.
 
     Pixels of a thing without a number are a group, ignored pixels with a number an instance of a class that is not
     scored; see `InstanceAP` for what follows.
 
     Args:
-        things: names of the classes with instances; None takes the ``things`` of the data set.
         min_region: true instances of fewer pixels are no matter.
-        kwargs: see `SegmentationMetric`.
+        kwargs: see `ThingMetric`.
     """
 
     default_prefix = "instance"
     file_name = "metrics_instances.json"
 
     def __init__(
-        self,
-        classes: Sequence[str] | None = None,
-        *,
-        things: Sequence[str] | None = None,
-        min_region: int = MIN_REGION,
-        **kwargs: Any,
+        self, classes: Sequence[str] | None = None, *, min_region: int = MIN_REGION, **kwargs: Any
     ) -> None:
         super().__init__(classes, **kwargs)
-        self._things, self.min_region = None if things is None else tuple(things), min_region
-
-    @property
-    def things(self) -> tuple[str, ...]:
-        """Names of the things. Raises ValueError if neither the config nor the data set tells them."""
-        return things_of(self, self._things)
+        self.min_region = min_region
 
     def counts_of(self, picture: LabelledPicture) -> InstanceAP:
         """Counts of one picture."""

@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from perception.datasets.compact_labels import compact
 from perception.registry import METRICS
 from perception.structures.segmentation import IGNORE_LABEL
 
 from .segmentation.panoptic_quality import VOID, PanopticQuality, SegmentTable
-from .segmentation_metric import LabelledPicture, SegmentationMetric
+from .segmentation_metric import LabelledPicture, ThingMetric
 
 PREFIX_OF_GROUP = {"all": "", "things": "things_", "stuff": "stuff_"}
 
 
 @METRICS.register_module()
-class PanopticSegmentationMetric(SegmentationMetric[PanopticQuality]):
+class PanopticSegmentationMetric(ThingMetric[PanopticQuality]):
     """PQ, SQ and RQ in 0..1 of all classes, of things and of stuff, and of each class that occurs.
 
     True segments are each instance of a thing and all pixels of a stuff class; pixels of a thing without a number are
-    one crowd a class. See `PanopticQuality` for the rules.
-
-    Args:
-        things: names of the classes with instances; None takes the ``things`` of the data set.
-        kwargs: see `SegmentationMetric`.
+    one crowd a class. See `PanopticQuality` for the rules and `ThingMetric` for the arguments.
     """
 
     default_prefix = "panoptic"
     file_name = "metrics_panoptic.json"
-
-    def __init__(
-        self, classes: Sequence[str] | None = None, *, things: Sequence[str] | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(classes, **kwargs)
-        self._things = None if things is None else tuple(things)
-
-    @property
-    def things(self) -> tuple[str, ...]:
-        """Names of the things. Raises ValueError if neither the config nor the data set tells them."""
-        return things_of(self, self._things)
 
     def counts_of(self, picture: LabelledPicture) -> PanopticQuality:
         """Counts of one picture."""
@@ -50,7 +35,7 @@ class PanopticSegmentationMetric(SegmentationMetric[PanopticQuality]):
         labels = np.append(0, picture.own(found.labels))                                 # by id, which begin at 1
         ids = found.ids.cpu().numpy()
         ids = np.where(labels[ids] < len(self.classes), ids, VOID)
-        present = np.unique(ids[ids != VOID])                # regions without a pixel say nothing
+        present = _present(ids)                              # regions without a pixel say nothing
         quality = self._quality()
         quality.update(*self.true_segments(picture), ids, SegmentTable(present, labels[present]))
         return quality
@@ -62,7 +47,7 @@ class PanopticSegmentationMetric(SegmentationMetric[PanopticQuality]):
         number = np.where(is_thing, picture.true_instances(), 0) if things else np.zeros_like(picture.classes)
         span = int(number.max(initial=0)) + 1
         ids = np.where(picture.classes == IGNORE_LABEL, VOID, (picture.classes + 1) * span + number)
-        present = np.unique(ids[ids != VOID])
+        present = _present(ids)
         classes = present // span - 1
         return ids, SegmentTable(present, classes, np.isin(classes, things) & (present % span == 0))
 
@@ -88,10 +73,7 @@ class PanopticSegmentationMetric(SegmentationMetric[PanopticQuality]):
         return PanopticQuality({label: label in things for label in range(len(self.classes))})
 
 
-def things_of(metric: SegmentationMetric[Any], things: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The things of a metric, or else of its data set. Raises ValueError if neither tells them."""
-    if things is None:
-        things = (metric.dataset_meta or {}).get("things")
-    if things is None:
-        raise ValueError(f"{type(metric).__name__} needs things: give them, or a data set that has some")
-    return tuple(things)
+def _present(ids: np.ndarray) -> np.ndarray:
+    """(S,) ids of the segments of a map, rising."""
+    values = compact(ids)[0]
+    return values[values != VOID]

@@ -19,6 +19,8 @@ from perception.errors import suggestion
 from perception.structures import Frame, SegmentationPredictions
 from perception.structures.segmentation import IGNORE_LABEL
 
+from .segmentation.pair_counts import checked_labels
+
 logger = logging.getLogger(__name__)
 Counts = TypeVar("Counts")
 
@@ -46,9 +48,7 @@ class LabelledPicture:
     def own(self, labels: Tensor) -> np.ndarray:
         """Labels of the metric. Raises ValueError if one is not a class of the model."""
         theirs = labels.cpu().numpy()
-        if theirs.size and not 0 <= theirs.min() <= theirs.max() < len(self.own_labels):
-            raise ValueError(f"predicted classes must lie in [0, {len(self.own_labels)}), got {theirs.max()}")
-        return self.own_labels[theirs]
+        return self.own_labels[checked_labels(theirs, 0, len(self.own_labels) - 1, "predicted classes")]
 
     def true_instances(self) -> np.ndarray:
         """(H, W) int64 numbers. Raises ValueError if instances are not labelled."""
@@ -146,9 +146,8 @@ class SegmentationMetric(BaseMetric, Generic[Counts]):
             sizes = f"{tuple(sample.classes.shape)}, the labels {tuple(labels.classes.shape)}"
             raise ValueError(f"the predicted classes are {sizes}: predictions must have the size of the labels")
         classes = labels.classes.cpu().numpy()
-        wrong = classes[(classes != IGNORE_LABEL) & ((classes < 0) | (classes >= len(self.classes)))]
-        if wrong.size:
-            raise ValueError(f"the labels must lie in [0, {len(self.classes)}) or be {IGNORE_LABEL}, got {wrong[0]}")
+        known = classes[classes != IGNORE_LABEL]
+        checked_labels(known, 0, len(self.classes) - 1, f"labels other than {IGNORE_LABEL}")
         instances = None if labels.instances is None else labels.instances.cpu().numpy()
         return LabelledPicture(classes, instances, sample, self._own_labels(sample.class_names))
 
@@ -160,3 +159,26 @@ class SegmentationMetric(BaseMetric, Generic[Counts]):
             raise ValueError(f"the model has no class {missing[0]!r}{hint}; it has {', '.join(names)}")
         order: dict[str, Any] = {name: label for label, name in enumerate(self.classes)}
         return np.array([order.get(name, len(self.classes)) for name in names], np.int64)
+
+
+class ThingMetric(SegmentationMetric[Counts]):
+    """A metric that tells the instances of some classes apart.
+
+    Args:
+        things: names of the classes with instances; None takes the ``things`` of the data set.
+        kwargs: see `SegmentationMetric`.
+    """
+
+    def __init__(
+        self, classes: Sequence[str] | None = None, *, things: Sequence[str] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(classes, **kwargs)
+        self._things = None if things is None else tuple(things)
+
+    @property
+    def things(self) -> tuple[str, ...]:
+        """Names of the things. Raises ValueError if neither the config nor the data set tells them."""
+        things = (self.dataset_meta or {}).get("things") if self._things is None else self._things
+        if things is None:
+            raise ValueError(f"{type(self).__name__} needs things: give them, or a data set that has some")
+        return tuple(things)

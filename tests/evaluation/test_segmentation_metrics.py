@@ -193,8 +193,8 @@ def test_two_ranks_give_what_one_process_gives(tmp_path: Path):
         ((Frame("a", 0), sample()), "frame 'a': camera must name one of no cameras, got None"),
         ((replace(frame(), cameras={"front": Camera(None, 0)}), sample()), "camera 'front' has no labels to score"),
         ((frame(), sample(classes=torch.zeros(2, 5).long())), r"are \(2, 5\), the labels \(2, 4\)"),
-        ((frame(classes=TRUTH + 5), sample()), r"the labels must lie in \[0, 3\) or be 255, got 5"),
-        ((frame(), sample(classes=TRUTH)), r"predicted classes must lie in \[0, 3\), got 255"),
+        ((frame(classes=TRUTH + 5), sample()), r"labels other than 255 must lie in \[0, 2\], got 5"),
+        ((frame(), sample(classes=TRUTH)), r"predicted classes must lie in \[0, 2\], got 255"),
         ((frame(), sample(class_names=("road", "cars"))), r"the model has no class 'car' \(did you mean \"cars\"\?\)"),
     ],
 )
