@@ -43,11 +43,11 @@ def boundary_iou(first: npt.ArrayLike, second: npt.ArrayLike, dilation_ratio: fl
     masks = np.asarray(first, np.bool_), np.asarray(second, np.bool_)
     if masks[0].ndim != 3 or masks[1].ndim != 3 or masks[0].shape[1:] != masks[1].shape[1:]:
         raise ValueError(f"masks must be (P, H, W) and (Q, H, W), got {masks[0].shape} and {masks[1].shape}")
-    distance = boundary_width(*masks[0].shape[1:], dilation_ratio)
-    pixels, rims = math.prod(masks[0].shape[1:]), []
+    height, width = masks[0].shape[1:]
+    distance, rims = boundary_width(height, width, dilation_ratio), []
     for group in masks:
         rim = np.array([mask & near_boundary(mask.astype(np.int8), distance) for mask in group], np.bool_)
-        rims.append(sparse.csr_array(rim.reshape(len(group), pixels)).astype(np.int64))  # (P, H * W)
+        rims.append(sparse.csr_array(rim.reshape(len(group), height * width)).astype(np.int64))  # (P, H * W)
     shared = (rims[0] @ rims[1].T).toarray()                                             # (P, Q)
     return ratio(shared, rims[0].sum(axis=1)[:, None] + rims[1].sum(axis=1) - shared, empty=0.0)
 
@@ -92,7 +92,8 @@ class BoundaryIoU:
         is_known = true != self.ignore_label
         checked_labels(true[is_known], 0, self.num_classes - 1, "truth")
         checked_labels(predicted, 0, self.num_classes, "predictions")
-        distance = boundary_width(*true.shape, self.dilation_ratio)
+        height, width = true.shape
+        distance = boundary_width(height, width, self.dilation_ratio)
         rims = (
             np.where(near_boundary(labels, distance), labels, self.num_classes) for labels in (true, predicted)
         )
