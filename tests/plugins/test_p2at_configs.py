@@ -11,6 +11,7 @@ from torch import nn
 
 from perception.errors import CheckpointError
 from perception.registry import MODELS
+from perception.structures.segmentation import PixelLabels
 from perception_plugins.p2at import PLUGIN, config_options, load_official
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +36,9 @@ RECIPES = {                                          # lr, weight decay, iterati
 BN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def parts_of(cfg: Config, **head: object) -> nn.ModuleDict:
-    """Backbone and head of a config, by the names that they have in a `Segmentor`; they get no memory."""
-    with torch.device("meta"):
+def parts_of(cfg: Config, device: str = "meta", **head: object) -> nn.ModuleDict:
+    """Backbone and head of a config, by the names that they have in a `Segmentor`; on "meta" they get no memory."""
+    with torch.device(device):
         backbone = MODELS.build(cfg.model.backbone)
         given = {"in_channels": backbone.channels, "num_classes": len(cfg.model.classes)}
         return nn.ModuleDict({"backbone": backbone, "head": MODELS.build({**cfg.model.head, **given, **head})})
@@ -71,6 +72,18 @@ def test_every_config_builds_the_published_variant_and_recipe(path):
         optimizer.lr, optimizer.weight_decay, schedule.end - 1, cfg.train_cfg.max_iters, criterion.auxiliary_weight,
         criterion.semantic_weight, criterion.boundary_semantic_weight,
     )
+
+
+@pytest.mark.parametrize("variant", list(ENCODERS))
+def test_a_config_learns_from_pictures_and_classifies_their_pixels(variant):
+    parts = parts_of(Config.fromfile(ROOT / f"configs/p2at/p2at_{variant}_camvid.py"), device="cpu").train()
+    images, labels = torch.rand(2, 3, 45, 64), [PixelLabels(torch.randint(11, (45, 64))) for _ in range(2)]
+    losses = parts["head"].loss(parts["head"](parts["backbone"](images)), labels)
+    assert all(torch.isfinite(value) for value in losses.values())
+    with torch.no_grad():
+        logits = parts.eval()["head"](parts["backbone"](images))
+    assert logits.shape == (2, 11, 12, 16)
+    assert parts["head"].resized_logits(logits, (45, 64)).argmax(dim=1).shape == (2, 45, 64)
 
 
 def test_the_plugins_checkpoints_have_configs():
