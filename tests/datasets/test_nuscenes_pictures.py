@@ -87,5 +87,5 @@ def test_a_camera_that_the_index_lacks_is_named(root):
 
 
 def test_an_unknown_camera_is_refused_with_the_nearest_name(root):
-    with pytest.raises(ConfigError, match='unknown camera "CAM_FRNT"; did you mean "CAM_FRONT"'):
+    with pytest.raises(ConfigError, match=r'unknown camera "CAM_FRNT" \(did you mean "CAM_FRONT"\?\)'):
         NuScenesPictures(root, version="v1.0-mini", split="mini_train", cameras=["CAM_FRNT"])

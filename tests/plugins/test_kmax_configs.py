@@ -13,9 +13,8 @@ from mmengine.config import Config
 from perception.engine.optim_wrapper import DecayGroupsConstructor
 from perception.errors import CheckpointError
 from perception.registry import MODELS
-from perception.structures.segmentation import PixelLabels
-from perception_plugins.kmax import PLUGIN, load_official, panoptic_map
-from perception_plugins.kmax.decoding import masks_in_image
+from perception.structures import Camera, Frame, PixelLabels
+from perception_plugins.kmax import PLUGIN, load_official
 
 PUBLISHED = {                                        # backbone, pixel decoder, decoder with branch; the branch alone
     "r50_coco": (23_508_032, 21_151_040, 27_777_790, 15_856_742),
@@ -101,18 +100,25 @@ def test_the_recipe_slows_the_backbone_and_decays_kernels_alone():
     assert {name: (pytest.approx(group["lr"]), group["weight_decay"]) for name, group in found.items()} == expected
 
 
-def test_the_small_model_learns_and_predicts_from_its_config():
+def test_the_small_model_learns_from_a_batch_and_predicts_another():
     cfg = Config.fromfile(str(CONFIGS.parent / "_base_/models/kmax_small.py"))
-    backbone = MODELS.build(cfg.model.backbone)
-    head = MODELS.build({**cfg.model.head, "in_channels": backbone.channels})
-    images, label = torch.rand(2, 3, 64, 96), torch.zeros(64, 96, dtype=torch.int64)
+    head = {**cfg.model.head, "things": (1,), "panoptic": {"pixel": 0.0, "thing": 0.0, "stuff": 0.0, "overlap": 0.0}}
+    model = MODELS.build({**cfg.model, "head": head, "classes": [f"class{k}" for k in range(19)], "things": (1,)})
+    label = torch.zeros(64, 96, dtype=torch.int64)
     label[:, 40:] = 1
-    truth = [PixelLabels(label).segments(), PixelLabels(label.flip(1)).segments()]
-    losses = head.loss(head(backbone(images)), truth)
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frames = [
+        Frame(str(seed), seed, cameras={"front": Camera(None, 0, image=image, labels=PixelLabels(truth, truth))})
+        for seed, (image, truth) in enumerate(zip(images, (label, label.flip(1)), strict=True))
+    ]
+    losses = model(**model.data_preprocessor(frames, training=True), mode="loss")
     assert all(value.isfinite() for value in losses.values())
-    raw = head.eval()(backbone.eval()(images))
-    masks = masks_in_image(raw.masks[0], (64, 96), (64, 96), (64, 96))
-    assert panoptic_map(raw.logits[0], masks, (), head.panoptic).ids.shape == (64, 96)
+    found = model.eval()(**model.data_preprocessor(frames), mode="predict")
+    assert [one.token for one in found] == ["0", "1"]
+    for one in found:
+        assert one.classes.shape == one.panoptic.ids.shape == one.instances.masks.shape[1:] == (64, 96)
+        assert len(one.panoptic) > 0
+        assert set(one.instances.labels.tolist()) <= {1}
 
 
 @pytest.mark.golden_files("kmax", pattern="*.json")

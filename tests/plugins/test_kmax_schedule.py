@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from perception.registry import PARAM_SCHEDULERS
-from perception_plugins.kmax.schedule import WarmupPolyLR, warmup_poly_factor
+from perception_plugins.kmax.schedule import WarmupThenPolyLR, warmup_poly_factor
 
 OPTIONS = {"warmup": 4, "warmup_factor": 0.1, "power": 0.9}
 
@@ -29,7 +29,7 @@ def test_the_least_share_holds_after_the_warm_up_alone():
 def test_every_group_follows_from_the_first_iteration_on():
     sgd = optimizer()
     scheduler = PARAM_SCHEDULERS.build(
-        {"type": "WarmupPolyLR", "optimizer": sgd, "end": 10, "by_epoch": False, **OPTIONS}
+        {"type": "WarmupThenPolyLR", "optimizer": sgd, "end": 10, "by_epoch": False, **OPTIONS}
     )
     for step in range(10):
         factor = warmup_poly_factor(step, 10, **OPTIONS)
@@ -40,7 +40,7 @@ def test_every_group_follows_from_the_first_iteration_on():
 
 def test_a_resumed_schedule_goes_on():
     first, second = optimizer(), optimizer()
-    one, other = WarmupPolyLR(first, end=10, **OPTIONS), WarmupPolyLR(second, end=10, **OPTIONS)
+    one, other = WarmupThenPolyLR(first, end=10, **OPTIONS), WarmupThenPolyLR(second, end=10, **OPTIONS)
     for _ in range(5):
         first.step()
         one.step()
@@ -57,4 +57,4 @@ def test_a_resumed_schedule_goes_on():
 )
 def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        WarmupPolyLR(optimizer(), end=10, **{**OPTIONS, **options})
+        WarmupThenPolyLR(optimizer(), end=10, **{**OPTIONS, **options})

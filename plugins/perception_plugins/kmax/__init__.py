@@ -5,7 +5,7 @@ from perception.registry import PluginInfo
 from .decoding import instances, panoptic_map, semantic_scores
 from .head import KMaXHead
 from .official import load_official
-from .schedule import WarmupPolyLR
+from .schedule import WarmupThenPolyLR
 
 _CONFIGS = "configs/kmax/kmax_{}.py"
 
@@ -26,5 +26,5 @@ PLUGIN = PluginInfo(
 )
 
 __all__ = [
-    "PLUGIN", "KMaXHead", "WarmupPolyLR", "instances", "load_official", "panoptic_map", "semantic_scores",
+    "PLUGIN", "KMaXHead", "WarmupThenPolyLR", "instances", "load_official", "panoptic_map", "semantic_scores",
 ]

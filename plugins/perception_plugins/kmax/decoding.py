@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from perception.structures import InstancePrediction, PanopticPrediction
+
 from .pixel_decoder import resize
 
 EPS = 1e-6
@@ -56,26 +58,17 @@ class PanopticMap:
         ids: (H, W) int32 number of the segment of each pixel, from 1; 0 where there is none.
         labels: (S,) int64 classes of the segments 1 to S.
         is_thing: (S,) bool.
+        scores: (S,) float32 class score of each segment's first cluster.
     """
 
     ids: Tensor
     labels: Tensor
     is_thing: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Instances:
-    """Objects, best first; their masks may overlap.
-
-    Args:
-        labels: (I,) int64.
-        scores: (I,) float32 in [0, 1].
-        masks: (I, H, W) bool.
-    """
-
-    labels: Tensor
     scores: Tensor
-    masks: Tensor
+
+    def prediction(self) -> PanopticPrediction:
+        """The same as all models give it."""
+        return PanopticPrediction(self.ids.long(), self.labels, self.scores)
 
 
 def content_size(padded: tuple[int, int], output: tuple[int, int]) -> tuple[int, int]:
@@ -135,6 +128,7 @@ def panoptic_map(logits: Tensor, masks: Tensor, things: Collection[int], rule: P
     order = (score**rule.class_power * mean_share**rule.mask_power).argsort(descending=True, stable=True)
     ids = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
     taken: list[tuple[int, bool]] = []
+    first: list[int] = []                                                                  # cluster of each segment
     for cluster in order[sure[order]].tolist():
         free = owned[cluster] & (ids == 0)
         if not free.sum() > rule.overlap * area[cluster]:
@@ -142,19 +136,18 @@ def panoptic_map(logits: Tensor, masks: Tensor, things: Collection[int], rule: P
         segment = (int(label[cluster]), bool(is_thing[cluster]))
         if segment[1] or segment not in taken:
             taken.append(segment)
+            first.append(cluster)
             number = len(taken)
         else:
             number = taken.index(segment) + 1
         ids[free] = number
-    return PanopticMap(
-        ids, label.new_tensor([found for found, _ in taken]), is_thing.new_tensor([thing for _, thing in taken])
-    )
+    return PanopticMap(ids, label[first], is_thing[first], score[first])
 
 
 @torch.no_grad()
 def instances(
     logits: Tensor, masks: Tensor, *, things: Collection[int] | None = None, top_k: int = 100, pixel: float = 0.4
-) -> Instances:
+) -> InstancePrediction:
     """The best pairs of a cluster and a class.
 
     Args:
@@ -165,7 +158,7 @@ def instances(
         pixel: share of a pixel that a cluster must exceed to own it.
 
     Returns:
-        Instances whose score is the class score times the mean share of the owned pixels.
+        Objects whose score is the class score times the mean share of the owned pixels.
     """
     scores = logits.float().softmax(dim=1)[:, :-1]                                         # (N, K)
     best, pair = scores.flatten().topk(min(top_k, scores.numel()))
@@ -178,4 +171,4 @@ def instances(
     mean_share = (shares * owned).sum(dim=(1, 2)) / (owned.sum(dim=(1, 2)) + EPS)
     final = best * mean_share[cluster]
     order = final.argsort(descending=True, stable=True)
-    return Instances(label[order], final[order], owned[cluster[order]])
+    return InstancePrediction(owned[cluster[order]], label[order], final[order])

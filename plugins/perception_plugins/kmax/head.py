@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from perception.models.image_data_preprocessor import PictureSize
 from perception.registry import MODELS
-from perception.structures.segmentation import Segments
+from perception.structures import SegmentationPredictions, Segments
 
 from .cluster_targets import true_segments
-from .decoding import PanopticRule
+from .decoding import PanopticRule, instances, masks_in_image, panoptic_map, semantic_scores
 from .kmeans_decoder import KMeansDecoder
 from .losses import KMaXLoss
 from .pixel_decoder import PixelDecoder
@@ -45,6 +46,8 @@ class KMaXHead(nn.Module):
             over ResNet-50 reads its stem before the stage of the same stride: (4, 3, 2, 0, 1).
         loss: arguments of `KMaXLoss`.
         panoptic: thresholds of merging, arguments of `PanopticRule`.
+        things: classes whose instances are told apart.
+        max_instances: pairs of cluster and class that become instances, at most.
 
     Raises:
         ValueError: the branch is another, or ``map_order`` is no permutation of the maps, of which there are four at
@@ -64,6 +67,8 @@ class KMaXHead(nn.Module):
         map_order: Sequence[int] | None = None,
         loss: Mapping[str, Any] | None = None,
         panoptic: Mapping[str, float] | None = None,
+        things: Collection[int] = (),
+        max_instances: int = 100,
     ) -> None:
         super().__init__()
         if semantic_branch is not None and semantic_branch not in BRANCHES:
@@ -85,7 +90,7 @@ class KMaXHead(nn.Module):
                 [widths[position] for position in BRANCH_MAPS], num_classes, semantic_channels
             )
         self.criterion = KMaXLoss(**(loss or {}))
-        self.panoptic = PanopticRule(**(panoptic or {}))
+        self.panoptic, self.things, self.max_instances = PanopticRule(**(panoptic or {})), tuple(things), max_instances
 
     def forward(self, features: Sequence[Tensor]) -> ClusterPredictions:
         """Maps (B, C_i, H / s_i, W / s_i) of the backbone -> predictions at stride 4; layers and branch in training.
@@ -120,3 +125,15 @@ class KMaXHead(nn.Module):
                 raise ValueError(f"segments[{image}].labels must lie in [0, {self.num_classes}), got {bad[0]}")
         h, w = raw.masks.shape[2:]
         return self.criterion(raw, [true_segments(found, (h, w)) for found in segments])
+
+    def decode(self, raw: ClusterPredictions, sizes: Sequence[PictureSize]) -> list[SegmentationPredictions]:
+        """What is to be seen in each of the B pictures, in its own size; tokens and times are left empty."""
+        found = []
+        for logits, clusters, size in zip(raw.logits, raw.masks, sizes, strict=True):
+            masks = masks_in_image(clusters, size.padded, size.used, size.own)              # (N, H, W)
+            found.append(SegmentationPredictions(
+                "", 0, semantic_scores(logits, masks).argmax(dim=0),
+                panoptic_map(logits, masks, self.things, self.panoptic).prediction(),
+                instances(logits, masks, things=self.things, top_k=self.max_instances, pixel=self.panoptic.pixel),
+            ))
+        return found

@@ -31,7 +31,7 @@ def warmup_poly_factor(
 
 
 @PARAM_SCHEDULERS.register_module()
-class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
+class WarmupThenPolyLR(LRSchedulerMixin, _ParamScheduler):
     """Sets the learning rate of every iteration to its base times `warmup_poly_factor`.
 
     Args:
@@ -52,7 +52,7 @@ class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
         power: float = 0.9, least: float = 0.0, by_epoch: bool = False, **kwargs: Any,
     ) -> None:
         if by_epoch:
-            raise ValueError("by_epoch must be False: WarmupPolyLR counts iterations")
+            raise ValueError("by_epoch must be False: WarmupThenPolyLR counts iterations")
         if not 0 <= warmup < end:
             raise ValueError(f"warmup must lie in [0, {end}), got {warmup}")
         self.max_steps = end
