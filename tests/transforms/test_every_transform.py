@@ -16,13 +16,16 @@ ARGUMENTS = {
     "Compose": {"transforms": [{"type": "GlobalRotation"}, {"type": "PointShuffle"}]},
     "CropImages": {"rows": (0, 36)},                                       # keeps pixels where they are
     "CropVectorMap": {"region": (-15, -10, 25, 10)},
+    "Mosaic": {"dataset": {}, "size": (8, 8), "prob": 0.0},                # what it draws has a test of its own
+    "RandomCropImages": {"size": (30, 50)},
     "RangeFilter": {"point_range": (0, -20, -2, 25, 20, 4)},
     "FilterClasses": {"classes": ("pedestrian", "car")},
     "PasteObjects": {"groups": {"car": 3}},
     "ResizeImages": {"size": (40, 64)},
 }
 NAMES = [name for name in list_registered(TRANSFORMS) if TRANSFORMS.get(name).__module__.startswith("perception.")]
-KEEP_PICTURES = [name for name in NAMES if name not in ("DropCameras", "PasteObjects", "RandomFlip")]
+CHANGE_PICTURES = ("DropCameras", "PasteObjects", "RandomCropImages", "RandomFlip", "RandomResizeImages")
+KEEP_PICTURES = [name for name in NAMES if name not in CHANGE_PICTURES]
 
 
 def build(name: str, tmp_path):
