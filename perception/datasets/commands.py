@@ -50,7 +50,7 @@ def make_index(args: argparse.Namespace, progress: Progress = iter) -> str:
     if args.max_sweeps < 0:
         raise ConfigError(f"--max-sweeps must be >= 0, got {args.max_sweeps}")
     if args.dataset == "nuscenes":
-        from .nuscenes import build_nuscenes_index
+        from .nuscenes_index import build_nuscenes_index
 
         path = build_nuscenes_index(
             args.root, args.version, args.split, args.out, max_sweeps=args.max_sweeps, progress=progress

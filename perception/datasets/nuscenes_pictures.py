@@ -22,7 +22,7 @@ from .base import FrameDataset, Transform
 from .index import FrameIndex, pose_from_row
 from .indexed_dataset import camera_of_record
 from .label_pictures import read_label_numbers
-from .nuscenes import CAMERAS, index_source
+from .nuscenes_index import CAMERAS, index_source
 from .nuscenes_point_labels import CLASS_BY_CATEGORY, INSTANCES_OF_CATEGORY, POINT_CLASSES, THINGS
 
 SKY = len(POINT_CLASSES)

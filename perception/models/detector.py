@@ -14,6 +14,7 @@ from perception.registry import MODELS
 from perception.structures import Boxes3D, Frame, Predictions
 
 from .compiled_network import CompiledNetwork, Maps
+from .forward_mode import frames_for
 from .stage import Stage
 
 
@@ -76,16 +77,13 @@ class Detector(BaseModel):
         Raises:
             ValueError: the mode is another, or the frames are missing or too few.
         """
-        if mode not in ("loss", "predict", "tensor"):
-            raise ValueError(f'mode must be "loss", "predict" or "tensor", got {mode!r}')
-        if mode != "tensor" and (data_samples is None or len(data_samples) != len(inputs["points"])):
-            raise ValueError(f'mode "{mode}" needs one frame for each of the {len(inputs["points"])} point clouds')
+        frames = frames_for(mode, data_samples, len(inputs["points"]))
         features, coords = self.voxel_encoder(inputs["points"])
         run = self.network if self.training or self.compiled is None else self.compiled
         maps = run(features, coords, len(inputs["points"]))
-        if mode == "tensor" or data_samples is None:
+        if mode == "tensor":
             return maps
-        return self.loss(maps, data_samples) if mode == "loss" else self.decode(maps, data_samples)
+        return self.loss(maps, frames) if mode == "loss" else self.decode(maps, frames)
 
     def network(self, features: Tensor, coords: Tensor, batch_size: int, spare_samples: int = 0) -> Maps:
         """Pillars (M, C) at coords (M, 4) to raw maps per task: all that is dense or of static structure.

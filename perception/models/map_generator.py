@@ -13,6 +13,7 @@ from perception.errors import ConfigError
 from perception.registry import MODELS
 from perception.structures import Frame, MapPredictions
 
+from .forward_mode import frames_for
 from .stage import Stage, stages_of
 
 
@@ -64,14 +65,11 @@ class MapGenerator(BaseModel):
             ValueError: the mode is another, or the frames are missing.
             ConfigError: a frame of a training batch has no map.
         """
-        if mode not in ("loss", "predict", "tensor"):
-            raise ValueError(f'mode must be "loss", "predict" or "tensor", got {mode!r}')
-        if mode != "tensor" and not data_samples:
-            raise ValueError(f'mode "{mode}" needs the frames of the batch')
+        frames = frames_for(mode, data_samples)
         if mode == "loss":
-            return self.loss(inputs, data_samples or ())
+            return self.loss(inputs, frames)
         raw = self.head(self.bev(inputs), inputs)
-        return raw if mode == "tensor" else self.decode(raw, data_samples or ())
+        return raw if mode == "tensor" else self.decode(raw, frames)
 
     def bev(self, inputs: Mapping[str, Any]) -> Tensor:
         """(B, C, H, W) map that the head reads."""

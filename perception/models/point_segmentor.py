@@ -14,6 +14,7 @@ from perception.registry import MODELS
 from perception.structures import Frame, PointLabels, PointPredictions
 from perception.structures.segmentation import IGNORE_LABEL
 
+from .forward_mode import frames_for
 from .heads.point_head import PointMaps
 from .stage import Stage
 
@@ -61,11 +62,7 @@ class PointSegmentor(BaseModel):
             ValueError: the mode is another, or the frames are missing or too few.
             ConfigError: a frame of a training batch has no labels of points, or other classes than the head.
         """
-        if mode not in ("loss", "predict", "tensor"):
-            raise ValueError(f'mode must be "loss", "predict" or "tensor", got {mode!r}')
-        frames = data_samples or ()
-        if mode != "tensor" and len(frames) != len(inputs["points"]):
-            raise ValueError(f'mode "{mode}" needs one frame for each of the {len(inputs["points"])} point clouds')
+        frames = frames_for(mode, data_samples, len(inputs["points"]))
         labels = [self.labels_of(frame) for frame in frames] if mode == "loss" else []
         raw = self.head(self.maps(inputs), inputs["points"])
         if mode == "tensor":

@@ -17,6 +17,7 @@ from perception.registry import MODELS
 from perception.structures import Frame, PixelLabels, SegmentationPredictions
 from perception.structures.segmentation import IGNORE_LABEL
 
+from .forward_mode import frames_for
 from .sliding_window import SlidingWindow, averaged_scores, resize_maps
 from .stage import Stage
 
@@ -105,15 +106,12 @@ class Segmentor(BaseModel):
             ValueError: the mode is another, or the frames are missing.
             ConfigError: a frame of a training batch has no labels, or one beyond the classes.
         """
-        if mode not in ("loss", "predict", "tensor"):
-            raise ValueError(f'mode must be "loss", "predict" or "tensor", got {mode!r}')
-        if mode != "tensor" and not data_samples:
-            raise ValueError(f'mode "{mode}" needs the frames of the batch')
+        frames = frames_for(mode, data_samples)
         images = inputs["images"]
         if mode == "loss":
-            return self.loss(images, self.labels_of(data_samples or ()))
+            return self.loss(images, self.labels_of(frames))
         raw = self.head(self.features(images)) if self.training else self.evaluate(images)
-        return raw if mode == "tensor" else self.decode(raw, data_samples or ())
+        return raw if mode == "tensor" else self.decode(raw, frames)
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> the maps that the head reads."""

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from perception.datasets.base import FrameDataset, labels_of
 from perception.datasets.kitti import KittiDataset
 from perception.datasets.loaders import dataset_class, list_datasets
-from perception.datasets.nuscenes import NuScenesDataset, build_nuscenes_index
+from perception.datasets.nuscenes import NuScenesDataset
+from perception.datasets.nuscenes_index import build_nuscenes_index
 from perception.datasets.point_cloud_folder import PointCloudFolder
 from perception.errors import ConfigError
 from perception.registry import DATASETS

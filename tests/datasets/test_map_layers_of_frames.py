@@ -9,7 +9,8 @@ import torch
 
 from perception.datasets.maps.nuscenes_lane_graphs import NuScenesLaneGraphs
 from perception.datasets.maps.sd_maps import SDMaps
-from perception.datasets.nuscenes import NuScenesDataset, build_nuscenes_index
+from perception.datasets.nuscenes import NuScenesDataset
+from perception.datasets.nuscenes_index import build_nuscenes_index
 from perception.errors import DataError
 from perception.synthetic.generate import generate_city
 

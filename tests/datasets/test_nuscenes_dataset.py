@@ -9,7 +9,8 @@ import torch
 from nuscenes.nuscenes import NuScenes, NuScenesExplorer
 from nuscenes.utils.data_classes import LidarPointCloud
 
-from perception.datasets.nuscenes import CAMERAS, CLASS_OF_CATEGORY, CLASSES, NuScenesDataset, build_nuscenes_index
+from perception.datasets.nuscenes import CLASS_OF_CATEGORY, CLASSES, NuScenesDataset
+from perception.datasets.nuscenes_index import CAMERAS, build_nuscenes_index
 from perception.errors import ConfigError, DataError
 from perception.structures import SE3
 

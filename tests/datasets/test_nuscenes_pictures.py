@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perception.datasets.nuscenes import build_nuscenes_index
+from perception.datasets.nuscenes_index import build_nuscenes_index
 from perception.datasets.nuscenes_pictures import PICTURE_CLASSES, NuScenesPictures, label_path
 from perception.errors import ConfigError, DataError
 from perception.structures.segmentation import IGNORE_LABEL

@@ -10,7 +10,8 @@ import pytest
 import torch
 from nuscenes.eval.panoptic.utils import PanopticClassMapper
 
-from perception.datasets.nuscenes import NuScenesDataset, build_nuscenes_index
+from perception.datasets.nuscenes import NuScenesDataset
+from perception.datasets.nuscenes_index import build_nuscenes_index
 from perception.datasets.nuscenes_point_labels import CLASS_BY_CATEGORY, POINT_CLASSES, THINGS, read_point_labels
 from perception.errors import ConfigError, DataError
 from perception.structures.segmentation import IGNORE_LABEL

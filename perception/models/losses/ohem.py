@@ -1,4 +1,4 @@
-"""Cross entropy of pixels, and its mean over the pixels that are hard for the network.
+"""Cross entropy over the pixels that are hard for the network.
 
 Online hard example mining as segmentation networks have it; Shrivastava et al., CVPR 2016, for the idea.
 """
@@ -7,26 +7,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from perception.structures.segmentation import IGNORE_LABEL
 
-
-def pixel_cross_entropy(
-    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, ignore_label: int = IGNORE_LABEL
-) -> Tensor:
-    """Cross entropy of each pixel; ignored pixels have 0.
-
-    Args:
-        logits: (B, K, H, W).
-        labels: (B, H, W) int64 in [0, K), or ``ignore_label``.
-        class_weights: (K,) factor of the pixels of each class; nothing is divided by their sum.
-        ignore_label: label of the pixels that do not count.
-
-    Returns:
-        (B, H, W) float32.
-    """
-    return F.cross_entropy(logits.float(), labels, class_weights, ignore_index=ignore_label, reduction="none")
+from .weighted_cross_entropy import pixel_cross_entropy
 
 
 def ohem_cross_entropy(

@@ -1,4 +1,4 @@
-"""Cross entropy of class maps, with a weight a pixel."""
+"""Cross entropy of class maps, by pixel and with a weight a pixel."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ from torch.nn import functional as F
 
 from perception.models.sliding_window import resize_maps
 from perception.structures.segmentation import IGNORE_LABEL
+
+
+def pixel_cross_entropy(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, ignore_label: int = IGNORE_LABEL
+) -> Tensor:
+    """Cross entropy of each pixel; ignored pixels have 0.
+
+    Args:
+        logits: (B, K, H, W).
+        labels: (B, H, W) int64 in [0, K), or ``ignore_label``.
+        class_weights: (K,) factor of the pixels of each class; nothing is divided by their sum.
+        ignore_label: label of the pixels that do not count.
+
+    Returns:
+        (B, H, W) float32.
+    """
+    return F.cross_entropy(logits.float(), labels, class_weights, ignore_index=ignore_label, reduction="none")
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -24,8 +41,7 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | Non
         raise ValueError(f"labels must be ({len(logits)}, H, W), got {tuple(labels.shape)}")
     if weights is not None and weights.shape != labels.shape:
         raise ValueError(f"weights must be {tuple(labels.shape)} as the labels, got {tuple(weights.shape)}")
-    logits = resize_maps(logits, labels.shape[1:]).float()
-    loss = F.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL, reduction="none")    # (B, H, W)
+    loss = pixel_cross_entropy(resize_maps(logits, labels.shape[1:]), labels)               # (B, H, W)
     return (loss if weights is None else loss * weights).mean()
 
 

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from ...datasets.index import FrameRecord, SweepRecord, pose_from_row
-from ...datasets.nuscenes import CAMERAS, SPLITS_OF_VERSION, NuScenesDataset, build_nuscenes_index
+from ...datasets.nuscenes import NuScenesDataset
+from ...datasets.nuscenes_index import CAMERAS, SPLITS_OF_VERSION, build_nuscenes_index
 from ...errors import ConfigError, DataError, suggestion
 from ...structures import Frame
 from ..source import FrameSource, PendingFrame

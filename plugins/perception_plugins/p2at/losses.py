@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from perception.models.losses.ohem import ohem_cross_entropy, pixel_cross_entropy
+from perception.models.losses.mask import dice_loss
+from perception.models.losses.ohem import ohem_cross_entropy
+from perception.models.losses.weighted_cross_entropy import pixel_cross_entropy
 from perception.registry import MODELS
 from perception.structures.segmentation import IGNORE_LABEL
 
@@ -32,10 +34,9 @@ def balanced_boundary_loss(logits: Tensor, boundaries: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, boundaries, weights)
 
 
-def batch_dice_loss(logits: Tensor, targets: Tensor, smooth: float = 1.0) -> Tensor:
+def batch_dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """1 - Dice coefficient of all pixels of the batch together: logits and targets of one shape -> scalar."""
-    scores = logits.sigmoid()
-    return 1 - (2 * (scores * targets).sum() + smooth) / (scores.sum() + targets.sum() + smooth)
+    return dice_loss(logits.sigmoid().view(1, -1), targets.view(1, -1))[0]
 
 
 def pixel_accuracy(logits: Tensor, labels: Tensor) -> Tensor:

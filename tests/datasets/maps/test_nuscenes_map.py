@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 from perception.datasets.maps.map_elements import MapLayers, geometry_array, map_elements
 from perception.datasets.maps.nuscenes_map import read_nuscenes_map
 from perception.datasets.maps.window import MapWindow
-from perception.datasets.nuscenes import NuScenesDataset, build_nuscenes_index
+from perception.datasets.nuscenes import NuScenesDataset
+from perception.datasets.nuscenes_index import build_nuscenes_index
 from perception.errors import ConfigError, DataError
 from perception.replay.source import open_source
 from perception.structures import SE3
