@@ -12,7 +12,7 @@ from domain_frames import CLASSES, domain_frame, small_student
 from mmengine.config import Config
 
 from perception.engine.build import build_runner
-from perception.engine.checkpoint import load_weights
+from perception.engine.checkpoint import load_weights, save_checkpoint
 from perception.errors import ConfigError
 from perception.registry import MODELS
 from perception_plugins.daformer.class_mix import class_mix
@@ -114,6 +114,18 @@ def test_teacher_and_reference_begin_with_the_students_initial_weights():
     for name, value in model.student.backbone.state_dict().items():
         assert torch.equal(model.reference.state_dict()[name], value)
         assert torch.equal(model.teacher.backbone.state_dict()[name], value)
+
+
+def test_a_student_that_knows_the_source_hands_its_weights_to_teacher_and_reference(tmp_path):
+    torch.manual_seed(5)
+    known = MODELS.build(small_student())
+    save_checkpoint({"state_dict": known.state_dict()}, tmp_path / "day.pth")
+    model = model_of(**FULL, pretrained=tmp_path / "day.pth")
+    model.init_weights()
+    for part in (model.student, model.teacher):
+        assert all(torch.equal(value, known.state_dict()[key]) for key, value in part.state_dict().items())
+    reference = model.reference.state_dict()
+    assert all(torch.equal(value, known.backbone.state_dict()[key]) for key, value in reference.items())
 
 
 def test_confident_pixels_give_the_weight_of_all_but_the_ignored_rows():

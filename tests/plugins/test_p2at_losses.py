@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perception.models.losses.lovasz import LovaszSoftmaxLoss
 from perception.models.losses.ohem import ohem_cross_entropy
 from perception.registry import MODELS
 from perception.structures.segmentation import IGNORE_LABEL
@@ -99,3 +100,14 @@ def test_class_weights_reach_all_cross_entropies():
     for name in ("loss_semantic", "loss_auxiliary", "loss_boundary_semantic"):
         torch.testing.assert_close(weighted[name], 2 * plain[name])
     assert torch.equal(weighted["loss_boundary"], plain["loss_boundary"])
+
+
+def test_boundaries_and_classes_of_few_pixels_are_weighted_on_demand():
+    final, aux, boundary = torch.randn(3, 1, 3, 8, 8)
+    labels = torch.randint(3, (1, 8, 8))
+    maps = (final, labels, aux, boundary[:, 0], torch.randint(2, (1, 8, 8)).float())
+    plain, weighted = P2ATLoss()(*maps), P2ATLoss(boundary_weight=0.5, lovasz_weight=2.0)(*maps)
+    torch.testing.assert_close(weighted["loss_boundary"], 0.5 * plain["loss_boundary"])
+    seen = LovaszSoftmaxLoss()(final[0, :, 2::4, 2::4].flatten(1).T, labels[0, 2::4, 2::4].flatten())
+    torch.testing.assert_close(weighted["loss_lovasz"], 2 * seen)
+    assert "loss_lovasz" not in plain

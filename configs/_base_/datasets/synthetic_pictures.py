@@ -22,7 +22,7 @@ train_dataloader = dict(
         **dataset, split="train",
         transforms=[
             dict(type="LoadImages"),
-            dict(type="RandomResizeImages", scales=(0.75, 1.75)),
+            dict(type="RandomResizeImages", scales=(0.8, 1.5)),
             dict(type="RandomCropImages", size=crop, max_share=0.75),
             dict(type="RandomFlip", prob_x=0.0),
             dict(type="PhotometricDistortion", brightness=16.0, contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=8.0),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmengine.dist import get_rank
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor, nn
 
+from perception.engine.checkpoint import load_checkpoint, load_weights
 from perception.errors import ConfigError
 from perception.models.image_data_preprocessor import ImageDataPreprocessor
 from perception.models.losses.weighted_cross_entropy import pixel_accuracy, weighted_cross_entropy
@@ -78,6 +80,8 @@ class SelfTraining(BaseModel):
         feature_distance: arguments of a `FeatureDistance` to the student's backbone as it was initialised; None goes
             without.
         augmentation: arguments of a `MixAugmentation`; None goes without.
+        pretrained: checkpoint of the whole student, trained on the source, to begin with; None begins as the student
+            does by itself.
         seed: of what is drawn; with the process and the iteration it gives the numbers of that iteration.
 
     Raises:
@@ -96,6 +100,7 @@ class SelfTraining(BaseModel):
         ignore_bottom: int = 120,
         feature_distance: Mapping[str, Any] | None = None,
         augmentation: Mapping[str, Any] | None = None,
+        pretrained: Path | str | None = None,
         seed: int = 0,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
@@ -111,13 +116,15 @@ class SelfTraining(BaseModel):
             self.feature_distance = FeatureDistance(len(built.classes), **feature_distance)
             self.reference = copy.deepcopy(built.backbone).requires_grad_(False).eval()
         self.augmentation = None if augmentation is None else MixAugmentation(**augmentation)
-        self.momentum, self.threshold, self.seed = momentum, threshold, seed
+        self.momentum, self.threshold, self.pretrained, self.seed = momentum, threshold, pretrained, seed
         self.ignored_rows = {"ignore_top": ignore_top, "ignore_bottom": ignore_bottom}
         self.register_buffer("iteration", torch.zeros((), dtype=torch.int64))
 
     def init_weights(self) -> None:
-        """Those of the student, which teacher and reference begin with."""
+        """Those of the student, which teacher and reference begin with. Raises CheckpointError if they do not fit."""
         super().init_weights()
+        if self.pretrained is not None:
+            load_weights(self.student, load_checkpoint(self.pretrained), str(self.pretrained))
         self.teacher.load_state_dict(self.student.state_dict())
         if self.reference is not None:
             self.reference.load_state_dict(self.student.backbone.state_dict())
