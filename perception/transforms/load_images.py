@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 from ..errors import DataError
 from ..registry import TRANSFORMS
 from ..structures import Camera, Frame
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @TRANSFORMS.register_module()
@@ -48,6 +52,8 @@ class LoadImages:
 def decode_image(source: Path | bytes, place: str = "picture") -> Tensor:
     """(3, H, W) uint8 RGB of a file or of encoded bytes.
 
+    Grey becomes three equal channels, transparency is left out, and of 16 bits the upper eight remain.
+
     Args:
         source: the file, or its content.
         place: what an error calls bytes.
@@ -55,17 +61,25 @@ def decode_image(source: Path | bytes, place: str = "picture") -> Tensor:
     Raises:
         DataError: absent, truncated or no picture.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image as pillow
+    from PIL import UnidentifiedImageError
 
     where = place if isinstance(source, bytes) else source
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            pixels = np.array(image.convert("RGB"))                               # (H, W, 3), a copy
+        with pillow.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            pixels = _rgb(image)                                                  # (H, W, 3), a copy
     except FileNotFoundError as error:
         raise DataError(where, "picture", "an image file", "no such file") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:   # Pillow's ways to refuse a file
         raise DataError(where, "picture", "a whole JPEG or PNG image", error) from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()                 # (3, H, W)
+
+
+def _rgb(image: Image) -> np.ndarray:
+    if not image.mode.startswith("I"):
+        return np.array(image.convert("RGB"))
+    grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)       # Pillow would cut at 255
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _with_image(camera: Camera, place: str) -> Camera:

@@ -45,6 +45,38 @@ def test_every_picture_becomes_rgb(mode, tmp_path):
     assert LoadImages()(frame_of(path), RNG).cameras["front"].image.shape == (3, 40, 64)
 
 
+def test_of_sixteen_bits_the_upper_eight_remain(tmp_path):
+    wide = (PIXELS[..., 0].astype(np.uint16) << 8) + 99
+    Image.fromarray(wide).save(tmp_path / "front.png")
+    image = LoadImages()(frame_of(tmp_path / "front.png"), RNG).cameras["front"].image
+    assert all(np.array_equal(channel.numpy(), PIXELS[..., 0]) for channel in image)
+
+
+def test_transparency_is_left_out(tmp_path):
+    clear = np.concatenate([PIXELS, np.zeros((40, 64, 1), np.uint8)], axis=2)
+    Image.fromarray(clear).save(tmp_path / "front.png")
+    image = LoadImages()(frame_of(tmp_path / "front.png"), RNG).cameras["front"].image
+    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), PIXELS)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_a_picture_that_ends_anywhere_is_told_or_whole(kind, tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, format=kind)
+    content = buffer.getvalue()
+    ends = [*range(0, len(content) - 20, 97), *range(len(content) - 20, len(content))]
+    found = [image_or_none(content[:end]) for end in ends]
+    assert found[0] is None
+    assert all(image is None or torch.equal(image, image_or_none(content)) for image in found)
+
+
+def image_or_none(content: bytes) -> torch.Tensor | None:
+    try:
+        return LoadImages()(frame_of(content), RNG).cameras["front"].image
+    except DataError:
+        return None
+
+
 def test_only_named_cameras_are_decoded_and_decoded_ones_stay():
     given = frame_of(png())
     front = given.cameras["front"]
