@@ -43,7 +43,7 @@ class CamVidDataset(PictureDataset):
 
     Args:
         root: folder of the data set.
-        split: replaces ``{split}`` in the two folders.
+        split: replaces ``{split}`` in the two folders; several make one data set, one after the other.
         pictures: folder of the pictures below the root.
         labels: folder of the label pictures, ``NAME{label_ending}.png`` for each picture; None leaves them unlabelled.
         label_ending: what the names of the label pictures have beside.
@@ -60,7 +60,7 @@ class CamVidDataset(PictureDataset):
         self,
         root: str | Path,
         *,
-        split: str = "train",
+        split: str | Sequence[str] = "train",
         pictures: str = "{split}",
         labels: str | None = "{split}_labels",
         label_ending: str = "_L",
@@ -68,27 +68,32 @@ class CamVidDataset(PictureDataset):
         transforms: Sequence[Mapping[str, Any] | Transform] = (),
         seed: int = 0,
     ) -> None:
-        self.pictures = pictures.format(split=split)
-        self.labels = None if labels is None else labels.format(split=split)
-        if self.labels == self.pictures and not label_ending:
+        names = (split,) if isinstance(split, str) else tuple(split)
+        self.folders = [
+            (pictures.format(split=name), None if labels is None else labels.format(split=name)) for name in names
+        ]
+        if pictures == labels and not label_ending:
             raise ConfigError(f'label_ending must not be empty if pictures and labels lie in one folder, "{pictures}"')
         self.label_ending = label_ending
         super().__init__(root, classes=classes, transforms=transforms, seed=seed)
 
     def list_records(self) -> list[PictureRecord]:
-        """Pictures by name, which begins with that of the drive."""
-        files = list_pictures(self.root / self.pictures)
-        if self.labels == self.pictures:
-            files = [path for path in files if not path.stem.endswith(self.label_ending)]
-        return [self._record(path) for path in files]
+        """Pictures of each split by name, which begins with that of the drive."""
+        return [record for folders in self.folders for record in self._records(*folders)]
 
     def read_labels(self, path: Path) -> PixelLabels:
         """Classes of one picture."""
         return PixelLabels(torch.from_numpy(classes_of_colors(path, read_label_colors(path), NAMES, self.classes)))
 
-    def _record(self, path: Path) -> PictureRecord:
+    def _records(self, pictures: str, labels: str | None) -> list[PictureRecord]:
+        files = list_pictures(self.root / pictures)
+        if labels == pictures:
+            files = [path for path in files if not path.stem.endswith(self.label_ending)]
+        return [self._record(path, labels) for path in files]
+
+    def _record(self, path: Path, folder: str | None) -> PictureRecord:
         scene, _, number = path.stem.rpartition("_")
         number = number.removeprefix("f")
         time = round(int(number) * 1e9 / RATE_HZ) if number.isdigit() else 0
-        labels = None if self.labels is None else self.root / self.labels / f"{path.stem}{self.label_ending}.png"
+        labels = None if folder is None else self.root / folder / f"{path.stem}{self.label_ending}.png"
         return PictureRecord(path.stem, path, labels, scene, time)

@@ -35,6 +35,25 @@ def read_label_colors(path: Path) -> np.ndarray:
     return pixels
 
 
+def read_label_channels(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 or uint16 numbers in red, green and blue of a picture; Pillow would leave eight bits of 16.
+
+    Raises:
+        DataError: the file is absent, truncated or no picture, or has one channel.
+    """
+    import cv2
+
+    if not path.is_file():
+        raise DataError(path, "labels", "an image file", "no such file")
+    content = np.fromfile(path, np.uint8)
+    pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+    if pixels is None:
+        raise DataError(path, "labels", "a whole PNG image", "a truncated or other file")
+    if pixels.ndim != 3:
+        raise DataError(path, "pixels", "numbers in red, green and blue", "one channel")
+    return pixels[..., 2::-1]                              # blue comes first there
+
+
 def classes_of_numbers(
     path: Path, numbers: np.ndarray, names: Mapping[int, str | None], classes: Sequence[str]
 ) -> np.ndarray:

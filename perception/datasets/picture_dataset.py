@@ -49,6 +49,7 @@ class PictureDataset(FrameDataset):
     """
 
     METAINFO: Mapping[str, Any] = {"classes": (), "things": ()}
+    resizes_labels = False                                  # those of another size than the picture are an error
 
     def __init__(
         self,
@@ -90,6 +91,8 @@ class PictureDataset(FrameDataset):
         record = self.records[index]
         height, width = picture_size(record.picture)
         labels = None if record.labels is None else self.read_labels(record.labels)
+        if labels is not None and self.resizes_labels:
+            labels = labels.resized(height, width)
         if labels is not None and tuple(labels.classes.shape) != (height, width):
             got = f"{labels.classes.shape[1]} x {labels.classes.shape[0]}"
             raise DataError(str(record.labels), "size", f"{width} x {height} pixels as the picture", got)

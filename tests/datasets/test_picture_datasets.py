@@ -124,6 +124,15 @@ def test_camvid_reads_pictures_and_labels_of_one_folder(tmp_path: Path):
         CamVidDataset(tmp_path, pictures="all", labels="all", label_ending="")
 
 
+def test_camvid_joins_splits_one_after_the_other(tmp_path: Path):
+    for split, name in (("train", "b_1"), ("val", "a_1")):
+        write(tmp_path / f"{split}/{name}.png", np.zeros((1, 2, 3), np.uint8))
+        write(tmp_path / f"{split}_labels/{name}_L.png", colored([("Car", "Sky" if split == "val" else "Tree")]))
+    dataset = CamVidDataset(tmp_path, split=("train", "val"))
+    assert list(dataset.frame_tokens) == ["b_1", "a_1"]
+    assert [labels_of(dataset, index).classes.tolist() for index in range(2)] == [[[2, 10]], [[2, 9]]]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name in ("b", "town/a"):
