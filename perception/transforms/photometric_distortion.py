@@ -27,6 +27,7 @@ class PhotometricDistortion:
         saturation: lowest and highest factor.
         hue: half-width of the turn of the colour circle [deg], in [0, 180].
         prob: probability of each change.
+        swap_channels: whether the order of the channels is among the changes.
 
     Raises:
         ValueError: a range is not one, a width or the probability is out of bounds, or a picture is not decoded.
@@ -39,6 +40,7 @@ class PhotometricDistortion:
         saturation: Sequence[float] = (0.5, 1.5),
         hue: float = 18.0,
         prob: float = 0.5,
+        swap_channels: bool = True,
     ) -> None:
         for name, value, highest in (("brightness", brightness, 255), ("hue", hue, 180), ("prob", prob, 1)):
             if not 0 <= value <= highest:
@@ -46,7 +48,7 @@ class PhotometricDistortion:
         for name, bounds in (("contrast", contrast), ("saturation", saturation)):
             if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] < math.inf:
                 raise ValueError(f"{name} must be the lowest and the highest factor, both >= 0, got {tuple(bounds)}")
-        self.brightness, self.hue, self.prob = brightness, hue, prob
+        self.brightness, self.hue, self.prob, self.swap_channels = brightness, hue, prob, swap_channels
         self.contrast, self.saturation = (contrast[0], contrast[1]), (saturation[0], saturation[1])
 
     def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
@@ -80,10 +82,11 @@ class PhotometricDistortion:
             image = pictures.adjust_hue(image, turn)
         if change[1] and not contrast_first:
             image = (image * contrast).clamp(0, 1)
-        return image[order.tolist()] if change[4] else image
+        return image[order.tolist()] if change[4] and self.swap_channels else image
 
     def __repr__(self) -> str:
         return (
             f"PhotometricDistortion(brightness={self.brightness}, contrast={self.contrast}, "
-            f"saturation={self.saturation}, hue={self.hue}, prob={self.prob})"
+            f"saturation={self.saturation}, hue={self.hue}, prob={self.prob}, "
+            f"swap_channels={self.swap_channels})"
         )

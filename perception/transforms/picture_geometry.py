@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -40,22 +41,36 @@ def resized(camera: Camera, size: tuple[int, int], place: str, *, move_centers: 
     return replace(camera, image=image, labels=labels, calibration=calibration, source=None)
 
 
-def cropped(camera: Camera, corner: tuple[int, int], size: tuple[int, int], place: str) -> Camera:
+def short_side_scale(size: tuple[int, int], short_side: float, long_limit: float = math.inf) -> float:
+    """Factor that brings the shorter of height and width to a length, or the longer one to its limit if that is less.
+
+    Args:
+        size: height and width.
+        short_side: of the shorter one afterwards.
+        long_limit: most that the longer one may have.
+    """
+    return min(short_side / min(size), long_limit / max(size))
+
+
+def cropped(
+    camera: Camera, corner: tuple[int, int], size: tuple[int, int], place: str, *, fill: int = 0
+) -> Camera:
     """The camera with a part of its picture.
 
     Args:
         camera: its picture is decoded.
         corner: first row and column of the part, >= 0.
-        size: height and width of the part; where it goes beyond the picture it is black, and ignored.
+        size: height and width of the part; where it goes beyond the picture its labels are ignored.
         place: what an error calls the camera.
+        fill: grey value of the picture there.
     """
     (top, left), (height, width) = corner, size
     image = decoded(camera, place)
     border = (0, max(0, left + width - image.shape[2]), 0, max(0, top + height - image.shape[1]))
 
-    def part(plane: Tensor, fill: int = 0) -> Tensor:
+    def part(plane: Tensor, beyond: int = 0) -> Tensor:
         inside = plane[..., top : top + height, left : left + width]
-        return F.pad(inside, border, value=fill) if any(border) else inside
+        return F.pad(inside, border, value=beyond) if any(border) else inside
 
     calibration: Calibration | None = camera.calibration
     if calibration is not None:
@@ -66,4 +81,4 @@ def cropped(camera: Camera, corner: tuple[int, int], size: tuple[int, int], plac
     if labels is not None:
         instances = None if labels.instances is None else part(labels.instances)
         labels = replace(labels, classes=part(labels.classes, IGNORE_LABEL), instances=instances)
-    return replace(camera, image=part(image), labels=labels, calibration=calibration, source=None)
+    return replace(camera, image=part(image, fill), labels=labels, calibration=calibration, source=None)

@@ -23,18 +23,21 @@ class RandomCropImages:
         size: height and width of the part.
         max_share: most that one class may have of the labelled pixels; parts with more are drawn again, ten times at
             most. Trainings on Cityscapes usually have 0.75.
+        fill: grey value of the padding.
 
     Raises:
-        ValueError: ``size`` is not two numbers of at least 1, ``max_share`` lies outside (0, 1], or a picture is not
-            decoded.
+        ValueError: ``size`` is not two numbers of at least 1, ``max_share`` lies outside (0, 1], ``fill`` is no grey
+            value, or a picture is not decoded.
     """
 
-    def __init__(self, size: Sequence[int], max_share: float = 1.0) -> None:
+    def __init__(self, size: Sequence[int], max_share: float = 1.0, fill: int = 0) -> None:
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size must be height and width, both >= 1, got {tuple(size)}")
         if not 0 < max_share <= 1:
             raise ValueError(f"max_share must lie in (0, 1], got {max_share}")
-        self.size, self.max_share = (int(size[0]), int(size[1])), max_share
+        if not 0 <= fill <= 255:
+            raise ValueError(f"fill must lie in [0, 255], got {fill}")
+        self.size, self.max_share, self.fill = (int(size[0]), int(size[1])), max_share, fill
 
     def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
         """The frame with parts of its pictures."""
@@ -49,7 +52,7 @@ class RandomCropImages:
         for _ in range(TRIES):
             top = int(rng.integers(max(0, rows - self.size[0]) + 1))
             left = int(rng.integers(max(0, columns - self.size[1]) + 1))
-            part = cropped(camera, (top, left), self.size, place)
+            part = cropped(camera, (top, left), self.size, place, fill=self.fill)
             if self.max_share == 1.0 or part.labels is None or self._is_varied(part.labels.classes.numpy()):
                 break
         return part
@@ -59,4 +62,4 @@ class RandomCropImages:
         return len(counts) > 1 and counts.max() < self.max_share * counts.sum()
 
     def __repr__(self) -> str:
-        return f"RandomCropImages(size={self.size}, max_share={self.max_share})"
+        return f"RandomCropImages(size={self.size}, max_share={self.max_share}, fill={self.fill})"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scene_frames import pixels, scene
 
 from perception.datasets.object_database import build_object_database
@@ -33,6 +34,10 @@ def build(name: str, tmp_path):
     if name == "PasteObjects":
         build_object_database([scene()], tmp_path / "objects", min_points=1, channels=("x", "y", "z", "intensity"))
         arguments["database"] = tmp_path / "objects"
+    if name == "PanopticCopyPaste":                                        # what it draws has a test of its own
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+        folder = {"type": "PictureFolder", "root": tmp_path, "pictures": ".", "masks": None}
+        arguments = {"dataset": folder, "prob": 0.0}
     return TRANSFORMS.build({"type": name, **arguments})
 
 

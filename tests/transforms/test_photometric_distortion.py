@@ -71,6 +71,13 @@ def test_channels_are_exchanged_as_a_whole():
     assert len(seen) == 6
 
 
+def test_channels_keep_their_order_if_told_so():
+    image = colored(0.1, 0.5, 0.9)
+    for seed in range(10):
+        changed = PhotometricDistortion(**OFF, swap_channels=False).distort(image, np.random.default_rng(seed))
+        torch.testing.assert_close(changed, image)
+
+
 def test_a_picture_that_is_not_decoded_is_refused():
     frame = Frame("a", 0, cameras={"front": Camera(None, 0, source=b"")})
     with pytest.raises(ValueError, match="frame a: camera front has no decoded picture: put LoadImages first"):

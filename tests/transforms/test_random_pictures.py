@@ -79,6 +79,27 @@ def test_all_pictures_of_a_frame_are_resized_alike_and_fit():
     assert resized.labels.classes.shape == (40, 60)
 
 
+def test_beyond_a_picture_its_part_has_the_grey_that_is_asked_for():
+    part = front(RandomCropImages((50, 70), fill=128)(labelled_frame(), np.random.default_rng(0)))
+    assert (part.image[:, 40:] == 128).all()
+    assert (part.image[:, :, 60:] == 128).all()
+    assert (part.labels.classes[:, 60:] == IGNORE_LABEL).all()
+
+
+@pytest.mark.parametrize(("limit", "size"), [(1000, (80, 120)), (90, (60, 90))])
+def test_the_shorter_side_gets_its_length_unless_the_longer_one_is_limited(limit, size):
+    resize = RandomResizeImages((2.0, 2.0), short_side=40, long_limit=limit)
+    assert tuple(front(resize(labelled_frame(), np.random.default_rng(0))).image.shape[1:]) == size
+
+
+def test_factors_are_drawn_in_steps():
+    resize = RandomResizeImages((0.5, 1.5), steps=3)
+    heights = {
+        front(resize(labelled_frame(), np.random.default_rng(seed))).image.shape[1] for seed in range(30)
+    }
+    assert heights == {20, 40, 60}
+
+
 def test_a_mosaic_shows_four_pictures_with_instances_of_their_own():
     made = front(mosaic(prob=1.0)(labelled_frame(), np.random.default_rng(1)))
     assert made.image.shape == (3, 32, 48)
@@ -101,6 +122,10 @@ def test_without_luck_a_frame_stays_as_it_is():
         (lambda: RandomCropImages((5, 5), 0.0), "max_share"),
         (lambda: RandomResizeImages((2.0, 1.0)), "scales"),
         (lambda: RandomResizeImages(size=(3,)), "size"),
+        (lambda: RandomResizeImages(size=(3, 3), short_side=3), "short_side"),
+        (lambda: RandomResizeImages(short_side=0), "short_side"),
+        (lambda: RandomResizeImages(steps=1), "steps"),
+        (lambda: RandomCropImages((5, 5), fill=256), "fill"),
         (lambda: mosaic(prob=2.0), "prob"),
         (lambda: RandomCropImages((4, 4))(Frame("a", 0, cameras={"front": Camera(None, 0)}), None), "LoadImages"),
     ],
