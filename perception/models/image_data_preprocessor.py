@@ -16,6 +16,7 @@ from perception.errors import ConfigError
 from perception.registry import MODELS
 from perception.structures import Camera, Frame, PixelLabels
 from perception.structures.segmentation import IGNORE_LABEL
+from perception.transforms.picture_geometry import short_side_scale
 
 from .sliding_window import resize_maps
 
@@ -49,12 +50,16 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
         mean, std: of a channel, in [0, 255], in the channel order of the model.
         bgr: the model takes blue, green, red.
         pad_divisor: pictures are padded at the right and below to a multiple of it.
+        pad_size: they are padded so to at least this height and width.
         fit: outside training, pictures are brought to the largest size of the same ratio within this height and width;
             predictions still have the size of the frame's picture.
+        short_side: in place of ``fit``, length of the shorter side outside training, and most that the longer one may
+            have.
         non_blocking: overlap the copy to the device with computing.
 
     Raises:
-        ValueError: ``pad_divisor`` is below 1, or ``fit`` is not two numbers of at least 1.
+        ValueError: ``pad_divisor`` is below 1, ``pad_size``, ``fit`` or ``short_side`` is not two numbers of at least
+            1, or there are both of the last two.
     """
 
     def __init__(
@@ -65,15 +70,21 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
         std: Sequence[float] = (58.395, 57.12, 57.375),
         bgr: bool = False,
         pad_divisor: int = 1,
+        pad_size: Sequence[int] | None = None,
         fit: Sequence[int] | None = None,
+        short_side: Sequence[int] | None = None,
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         if pad_divisor < 1:
             raise ValueError(f"pad_divisor must be >= 1, got {pad_divisor}")
-        if fit is not None and (len(fit) != 2 or min(fit) < 1):
-            raise ValueError(f"fit must be height and width, both >= 1, got {tuple(fit)}")
+        for name, value in (("pad_size", pad_size), ("fit", fit), ("short_side", short_side)):
+            if value is not None and (len(value) != 2 or min(value) < 1):
+                raise ValueError(f"{name} must be two numbers of pixels, both >= 1, got {tuple(value)}")
+        if fit is not None and short_side is not None:
+            raise ValueError(f"fit and short_side exclude each other, got {tuple(fit)} and {tuple(short_side)}")
         self.camera, self.bgr, self.pad_divisor, self.fit = camera, bgr, pad_divisor, fit
+        self.pad_size, self.short_side = (1, 1) if pad_size is None else tuple(pad_size), short_side
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
 
@@ -92,11 +103,16 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
     def sizes(self, frames: Sequence[Frame], training: bool = False) -> list[PictureSize]:
         """Where the picture of each frame of a batch lies. Raises ValueError as `camera_of` does."""
         own = [tuple(_image(self.camera_of(frame)).shape[1:]) for frame in frames]
-        used = [(H, W) if training or self.fit is None else fitted((H, W), self.fit) for H, W in own]
-        height, width = (
-            math.ceil(max(size[axis] for size in used) / self.pad_divisor) * self.pad_divisor for axis in (0, 1)
-        )
+        used = [(H, W) if training else self._used((H, W)) for H, W in own]
+        needed = [max(self.pad_size[axis], *(size[axis] for size in used)) for axis in (0, 1)]
+        height, width = (math.ceil(length / self.pad_divisor) * self.pad_divisor for length in needed)
         return [PictureSize((height, width), part, (H, W)) for part, (H, W) in zip(used, own, strict=True)]
+
+    def _used(self, size: tuple[int, int]) -> tuple[int, int]:
+        if self.short_side is not None:
+            factor = short_side_scale(size, *self.short_side)
+            return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+        return size if self.fit is None else fitted(size, self.fit)
 
     def camera_of(self, frame: Frame) -> Camera:
         """The camera whose picture the model gets.

@@ -42,6 +42,20 @@ def test_pictures_are_fitted_outside_training_only():
     assert preprocessor([labelled_frame()], training=True)["inputs"]["images"].shape == (1, 3, 40, 56)
 
 
+def test_the_shorter_side_gets_its_length_outside_training_only():
+    preprocessor = ImageDataPreprocessor(short_side=(20, 100))
+    assert preprocessor([labelled_frame()])["inputs"]["images"].shape == (1, 3, 20, 28)
+    assert preprocessor([labelled_frame()], training=True)["inputs"]["images"].shape == (1, 3, 40, 56)
+    limited = ImageDataPreprocessor(short_side=(20, 14))
+    assert limited([labelled_frame()])["inputs"]["images"].shape == (1, 3, 10, 14)
+
+
+def test_pictures_are_padded_to_a_size_at_least():
+    images = ImageDataPreprocessor(pad_size=(49, 33))([labelled_frame()])["inputs"]["images"]
+    assert images.shape == (1, 3, 49, 56)
+    assert images[0, :, 40:].abs().sum() == 0
+
+
 def test_labels_are_padded_with_pixels_to_ignore():
     frames = [labelled_frame(height=30, width=40), labelled_frame(height=32, width=40)]
     first, second = ImageDataPreprocessor(pad_divisor=16).labels(frames)
@@ -97,7 +111,10 @@ def test_a_batch_of_something_else_is_refused():
         ImageDataPreprocessor()({"img": 1})
 
 
-@pytest.mark.parametrize("options", [{"pad_divisor": 0}, {"fit": (0, 8)}, {"fit": (8,)}])
+@pytest.mark.parametrize("options", [
+    {"pad_divisor": 0}, {"fit": (0, 8)}, {"fit": (8,)}, {"short_side": (0, 8)}, {"pad_size": (8,)},
+    {"fit": (8, 8), "short_side": (8, 8)},
+])
 def test_impossible_settings_are_refused(options):
-    with pytest.raises(ValueError, match=r"(pad_divisor|fit) must be"):
+    with pytest.raises(ValueError, match=r"(pad_divisor|pad_size|fit|short_side) (must be|and)"):
         ImageDataPreprocessor(**options)
