@@ -7,6 +7,7 @@ Examples:
     python tools/create_data.py synthetic data/night --look night    # the same drives in the dark
     python tools/create_data.py index nuscenes data/nuscenes --version v1.0-trainval --split train
     python tools/create_data.py objects nuscenes data/nuscenes --split train --out data/nuscenes-objects
+    python tools/create_data.py counts configs/daformer/daformer_gta2cityscapes.py
 """
 
 from __future__ import annotations
@@ -63,8 +64,15 @@ def add_synthetic(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def add_preparation(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The commands ``index`` and ``objects``."""
-    from perception.datasets.commands import add_index_arguments, add_objects_arguments, make_index, make_objects
+    """The commands ``index``, ``objects`` and ``counts``."""
+    from perception.datasets.commands import (
+        add_counts_arguments,
+        add_index_arguments,
+        add_objects_arguments,
+        make_counts,
+        make_index,
+        make_objects,
+    )
 
     index = commands.add_parser("index", help="list the frames of a split in a Parquet file, which loaders read",
                                 description="Read the tables of a data set once and list the frames of a split, with "
@@ -76,10 +84,16 @@ def add_preparation(commands: argparse._SubParsersAction[argparse.ArgumentParser
                                               "augmentation PasteObjects. An older database at OUT is replaced.")
     add_objects_arguments(objects)
     objects.set_defaults(run=prepare, make=make_objects)
+    counts = commands.add_parser("counts", help="count pixels by class, for a training that draws rare classes",
+                                 description="Count the pixels of each class in the source pictures of a config, and "
+                                             "keep them in the JSON file that its training reads. Without that file "
+                                             "the training counts for itself when it begins.")
+    add_counts_arguments(counts)
+    counts.set_defaults(run=prepare, make=make_counts)
 
 
 def prepare(args: argparse.Namespace) -> int:
-    """Make an index or a database of objects with a bar on the terminal, then say where it lies."""
+    """Make what the command says with a bar on the terminal, then say where it lies."""
     from rich.console import Console
     from rich.progress import track
 

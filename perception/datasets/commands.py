@@ -1,4 +1,4 @@
-"""What ``tools/create_data.py index`` and ``tools/create_data.py objects`` do: indexes and databases of objects."""
+"""What ``tools/create_data.py`` does but to make data: indexes, databases of objects, counts of pixels."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def add_objects_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the database")
     parser.add_argument("--num-sweeps", type=int, default=9, help="earlier sweeps whose points to keep (%(default)s)")
     parser.add_argument("--min-points", type=int, default=5, help="leave out objects with fewer points (%(default)s)")
+
+
+def add_counts_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``counts``."""
+    parser.add_argument("config", type=Path, help="config of a training that draws rare classes more often")
+    parser.add_argument("--workers", type=int, default=2, help="threads (%(default)s)")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the config")
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -88,3 +95,31 @@ def make_objects(args: argparse.Namespace, progress: Progress = iter) -> str:
         config.update(type="Argoverse2Dataset")
     count = build_object_database(progress(DATASETS.build(config)), args.out, min_points=args.min_points)
     return f"wrote {count} objects to {args.out}"
+
+
+def make_counts(args: argparse.Namespace, progress: Progress = iter) -> str:
+    """Count the pixels of each class in the source pictures of a config; gives the sentence to print.
+
+    Args:
+        args: options of `add_counts_arguments`.
+        progress: wraps the numbers of the pictures, to show a bar.
+
+    Raises:
+        DataError: the data set is absent or malformed.
+        ConfigError: the config names no source data set or no file for the counts, or ``workers`` is below one.
+    """
+    from ..engine.config import load_config
+    from ..registry import DATASETS
+    from .pixel_counts import count_pixels, write_counts
+
+    if args.workers < 1:
+        raise ConfigError(f"--workers must be >= 1, got {args.workers}")
+    pairs = (load_config(args.config, args.cfg_options).get("train_dataloader") or {}).get("dataset") or {}
+    if not pairs.get("source") or not pairs.get("counts"):
+        raise ConfigError(f"{args.config}: expected train_dataloader.dataset with a source and a file for its counts")
+    dataset = DATASETS.build({**pairs["source"], "transforms": []})
+    counts = count_pixels(
+        dataset, len(dataset.classes), pairs.get("camera"), workers=args.workers, progress=progress
+    )
+    write_counts(pairs["counts"], dataset.frame_tokens, counts)
+    return f"wrote {pairs['counts']}"

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perception.datasets.base import FrameDataset
+from perception.datasets.pixel_counts import counts_of, pixel_counts
 from perception.errors import ConfigError, DataError
 from perception.registry import DATASETS, TRANSFORMS
 from perception.structures import Camera, Frame, PixelLabels
 from perception_plugins.daformer.pairs import SourceTargetPairs
-from perception_plugins.daformer.rare_classes import RareClasses, class_probabilities, counts_of, pixel_counts
+from perception_plugins.daformer.rare_classes import RareClasses, class_probabilities
 
 COUNTS = np.array([[90, 10, 0], [100, 0, 0], [60, 0, 40], [100, 0, 0]])
 

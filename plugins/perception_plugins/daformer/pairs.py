@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
+from perception.datasets.pixel_counts import counts_of, pixel_counts
 from perception.errors import ConfigError
 from perception.registry import DATASETS
 from perception.structures import Frame
 
-from .rare_classes import RareClasses, counts_of, pixel_counts
+from .rare_classes import RareClasses
 
 
 @dataclass(frozen=True, eq=False)
