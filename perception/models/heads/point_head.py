@@ -211,9 +211,10 @@ class PointHead(nn.Module):
         inside = ((middle >= low) & (middle < high)).all(dim=1)
         radius = torch.full_like(plane, self.center_radius)
         target = draw_gaussians((B, H, W), plane[inside], cells[inside], radius[inside])
+        seen = torch.stack([(rows.classes != IGNORE_LABEL).any() for rows in labels])    # else no middle says nothing
         return {
             "loss_offset": self.loss_weights["offset"] * error / counts[0],
-            "loss_center": self.loss_weights["center"] * self.loss_center(raw.heatmap, target, counts[1]),
+            "loss_center": self.loss_weights["center"] * self.loss_center(raw.heatmap[seen], target[seen], counts[1]),
         }
 
     def decode(self, raw: PointMaps) -> list[tuple[Tensor, Tensor | None]]:

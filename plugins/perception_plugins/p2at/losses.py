@@ -107,7 +107,7 @@ class P2ATLoss(nn.Module):
         self, final: Tensor, labels: Tensor, aux: Tensor | None = None, boundary: Tensor | None = None,
         boundaries: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Weighted losses by name; those whose maps are not given are left out.
+        """Weighted losses by name; those whose maps are not given are left out. Without a labelled pixel all are 0.
 
         Args:
             final: (B, K, H, W) logits.
@@ -122,7 +122,8 @@ class P2ATLoss(nn.Module):
             losses["loss_auxiliary"] = self.auxiliary_weight * self.auxiliary(aux, labels)
         if boundary is not None and boundaries is not None:
             boundary = boundary.float()
-            losses["loss_boundary"] = self.boundary_weight * self.boundary(boundary, boundaries)
+            is_known = (labels != IGNORE_LABEL).any()          # else the lack of boundaries says nothing
+            losses["loss_boundary"] = self.boundary_weight * self.boundary(boundary, boundaries) * is_known
             sure = labels_at_boundaries(boundary, labels)
             losses["loss_boundary_semantic"] = self.boundary_semantic_weight * self.semantic(cross_entropy, sure)
         if self.lovasz is not None:
