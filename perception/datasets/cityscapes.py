@@ -8,6 +8,7 @@ Also any other set in the same layout: ``leftImg8bit/SPLIT/CITY/*_leftImg8bit.pn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from ..errors import ConfigError, DataError, suggestion
 from ..registry import DATASETS
 from ..structures import PixelLabels
 from .base import Transform
-from .cityscapes_labels import CLASSES, INSTANCE_FACTOR, PICTURE_LABELS, THINGS
+from .cityscapes_labels import INSTANCE_FACTOR, PICTURE_LABELS
 from .cityscapes_panoptic import rgb_to_ids
+from .class_partners import CLASS_LISTS, class_list, translated
 from .compact_labels import compact
 from .label_pictures import classes_of_numbers, read_label_colors, read_label_numbers
 from .picture_dataset import PictureDataset, PictureRecord, list_pictures
@@ -46,14 +48,16 @@ class CityscapesDataset(PictureDataset):
         split: folder below these, such as "train", "val" or "test".
         labels: files that the labels are read from: "classes", "instances" (with classes) or "panoptic" (likewise);
             None leaves the pictures unlabelled.
-        classes: some of the 19 scored classes, in the order of the labels.
+        classes_of: list that the labels are told in, see `perception.datasets.class_partners`: "cityscapes", the 19
+            scored classes, or "nuscenes". Pixels of classes without a partner there are ignored.
+        classes: some of that list, in the order of the labels.
 
     Raises:
         DataError: the split has no picture, or a name tells no city and frame.
-        ConfigError: ``labels`` or a class is unknown.
+        ConfigError: ``labels``, the list or a class is unknown.
     """
 
-    METAINFO = {"classes": CLASSES, "things": THINGS}
+    METAINFO = asdict(CLASS_LISTS["cityscapes"])
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class CityscapesDataset(PictureDataset):
         *,
         split: str = "train",
         labels: str | None = "instances",
+        classes_of: str = "cityscapes",
         classes: Sequence[str] | None = None,
         transforms: Sequence[Mapping[str, Any] | Transform] = (),
         seed: int = 0,
@@ -68,6 +73,8 @@ class CityscapesDataset(PictureDataset):
         if labels is not None and labels not in LABEL_FILES:
             raise ConfigError(f'labels must be one of {", ".join(LABEL_FILES)} or None, got "{labels}"'
                               f"{suggestion(labels, LABEL_FILES)}")
+        self.METAINFO = asdict(class_list(classes_of))
+        self.names = translated(NAMES, "cityscapes", classes_of)
         self.split, self.labels = split, labels
         super().__init__(root, classes=classes, transforms=transforms, seed=seed)
 
@@ -82,7 +89,7 @@ class CityscapesDataset(PictureDataset):
         else:
             values = read_label_numbers(path)
         regions = np.where(values >= INSTANCE_FACTOR, values // INSTANCE_FACTOR, values)
-        classes = torch.from_numpy(classes_of_numbers(path, regions, NAMES, self.classes))
+        classes = torch.from_numpy(classes_of_numbers(path, regions, self.names, self.classes))
         return PixelLabels(classes, None if self.labels == "classes" else torch.from_numpy(instance_numbers(values)))
 
     def _record(self, path: Path) -> PictureRecord:
