@@ -49,7 +49,9 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
         camera: its name; None takes the only camera of each frame.
         mean, std: of a channel, in [0, 255], in the channel order of the model.
         bgr: the model takes blue, green, red.
-        pad_divisor: pictures are padded at the right and below to a multiple of it.
+        pad_divisor: pictures are padded at the right and below to a multiple of it,
+        pad_remainder: and so many pixels more: 1 for a network in which the corner pixels of all maps fall on each
+            other.
         pad_size: they are padded so to at least this height and width.
         fit: outside training, pictures are brought to the largest size of the same ratio within this height and width;
             predictions still have the size of the frame's picture.
@@ -58,8 +60,8 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
         non_blocking: overlap the copy to the device with computing.
 
     Raises:
-        ValueError: ``pad_divisor`` is below 1, ``pad_size``, ``fit`` or ``short_side`` is not two numbers of at least
-            1, or there are both of the last two.
+        ValueError: ``pad_divisor`` is below 1, ``pad_remainder`` is no remainder of it, ``pad_size``, ``fit`` or
+            ``short_side`` is not two numbers of at least 1, or there are both of the last two.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
         std: Sequence[float] = (58.395, 57.12, 57.375),
         bgr: bool = False,
         pad_divisor: int = 1,
+        pad_remainder: int = 0,
         pad_size: Sequence[int] | None = None,
         fit: Sequence[int] | None = None,
         short_side: Sequence[int] | None = None,
@@ -78,13 +81,16 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking=non_blocking)
         if pad_divisor < 1:
             raise ValueError(f"pad_divisor must be >= 1, got {pad_divisor}")
+        if not 0 <= pad_remainder < pad_divisor:
+            raise ValueError(f"pad_remainder must lie in [0, {pad_divisor}), got {pad_remainder}")
         for name, value in (("pad_size", pad_size), ("fit", fit), ("short_side", short_side)):
             if value is not None and (len(value) != 2 or min(value) < 1):
                 raise ValueError(f"{name} must be two numbers of pixels, both >= 1, got {tuple(value)}")
         if fit is not None and short_side is not None:
             raise ValueError(f"fit and short_side exclude each other, got {tuple(fit)} and {tuple(short_side)}")
-        self.camera, self.bgr, self.pad_divisor, self.fit = camera, bgr, pad_divisor, fit
-        self.pad_size, self.short_side = (1, 1) if pad_size is None else tuple(pad_size), short_side
+        self.camera, self.bgr, self.fit, self.short_side = camera, bgr, fit, short_side
+        self.pad_divisor, self.pad_remainder = pad_divisor, pad_remainder
+        self.pad_size = (1, 1) if pad_size is None else tuple(pad_size)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
 
@@ -104,9 +110,14 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
         """Where the picture of each frame of a batch lies. Raises ValueError as `camera_of` does."""
         own = [tuple(_image(self.camera_of(frame)).shape[1:]) for frame in frames]
         used = [(H, W) if training else self._used((H, W)) for H, W in own]
-        needed = [max(self.pad_size[axis], *(size[axis] for size in used)) for axis in (0, 1)]
-        height, width = (math.ceil(length / self.pad_divisor) * self.pad_divisor for length in needed)
+        height, width = (
+            self._padded(max(self.pad_size[axis], *(size[axis] for size in used))) for axis in (0, 1)
+        )
         return [PictureSize((height, width), part, (H, W)) for part, (H, W) in zip(used, own, strict=True)]
+
+    def _padded(self, length: int) -> int:
+        more = self.pad_remainder
+        return math.ceil((length - more) / self.pad_divisor) * self.pad_divisor + more
 
     def _used(self, size: tuple[int, int]) -> tuple[int, int]:
         if self.short_side is not None:

@@ -37,6 +37,13 @@ class Segments:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def classes(self, fill: int = IGNORE_LABEL) -> Tensor:
+        """(H, W) int64 class of each pixel, ``fill`` where there is none; of segments that overlap, the last one's."""
+        found = torch.full(self.masks.shape[1:], fill, dtype=torch.int64, device=self.masks.device)
+        for label, mask in zip(self.labels, self.masks, strict=True):
+            found = torch.where(mask, label, found)
+        return found
+
     def to(self, device: torch.device | str) -> Segments:
         """The same on another device."""
         return Segments(self.labels.to(device), self.masks.to(device))

@@ -85,7 +85,7 @@ def true_segments(segments: Segments, size: tuple[int, int]) -> TrueSegments:
     Raises:
         ValueError: the image is larger than the predictions reach.
     """
-    masks = segments.masks[:, ::MASK_STRIDE, ::MASK_STRIDE].float()
+    masks = segments.masks[:, ::MASK_STRIDE, ::MASK_STRIDE]
     (h, w), (rows, columns) = size, masks.shape[1:]
     if rows > h or columns > w:
         raise ValueError(
@@ -93,10 +93,7 @@ def true_segments(segments: Segments, size: tuple[int, int]) -> TrueSegments:
             f"{rows} x {columns}, got {h} x {w}"
         )
     masks = F.pad(masks, (0, w - columns, 0, h - rows))
-    semantic = torch.full(size, -1, dtype=torch.int64, device=masks.device)
-    for label, mask in zip(segments.labels, masks.bool(), strict=True):
-        semantic = torch.where(mask, label, semantic)
-    return TrueSegments(segments.labels, masks, semantic)
+    return TrueSegments(segments.labels, masks.float(), Segments(segments.labels, masks).classes(-1))
 
 
 @torch.no_grad()

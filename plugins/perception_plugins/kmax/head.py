@@ -21,10 +21,10 @@ from .kmeans_decoder import KMeansDecoder
 from .losses import KMaXLoss
 from .pixel_decoder import PixelDecoder
 from .predictor import ClusterPredictions
-from .semantic_branch import FullSemanticBranch, LightSemanticBranch
+from .semantic_branch import FullSemanticBranch, LightSemanticBranch, PixelSemanticBranch
 
-BRANCHES = {"full": FullSemanticBranch, "light": LightSemanticBranch}
-BRANCH_MAPS = (0, 2, 3)                              # of the maps in the pixel decoder's order
+BRANCHES = {"full": FullSemanticBranch, "light": LightSemanticBranch, "pixel": PixelSemanticBranch}
+BRANCH_MAPS = (0, 2, 3)                              # of the maps in the pixel decoder's order; "pixel" reads its output
 READ_MAPS = 3                                        # stages of the pixel decoder that the k-means layers read
 
 
@@ -40,7 +40,7 @@ class KMaXHead(nn.Module):
         num_queries: clusters N.
         pixel_decoder: arguments of `PixelDecoder` but its widths; one stage a map.
         decoder: arguments of `KMeansDecoder`: ``layers``, ``channels``, ``base_channels``, ``hidden`` ...
-        semantic_branch: "full", "light" or None for none.
+        semantic_branch: "full", "light", "pixel" or None for none.
         semantic_channels: widths of the branch.
         map_order: positions of the backbone's maps, coarsest first; None reverses them. The released Cityscapes model
             over ResNet-50 reads its stem before the stage of the same stride: (4, 3, 2, 0, 1).
@@ -72,7 +72,7 @@ class KMaXHead(nn.Module):
     ) -> None:
         super().__init__()
         if semantic_branch is not None and semantic_branch not in BRANCHES:
-            raise ValueError(f'semantic_branch must be "full", "light" or None, got {semantic_branch!r}')
+            raise ValueError(f'semantic_branch must be one of {", ".join(BRANCHES)} or None, got {semantic_branch!r}')
         count = len(in_channels)
         self.map_order = tuple(range(count)[::-1] if map_order is None else map_order)
         if count <= READ_MAPS or sorted(self.map_order) != list(range(count)):
@@ -84,11 +84,11 @@ class KMaXHead(nn.Module):
         self.pixel_decoder = PixelDecoder(widths, **(pixel_decoder or {}))
         read = (*self.pixel_decoder.channels[:READ_MAPS], self.pixel_decoder.channels[-1])
         self.decoder = KMeansDecoder(read, num_classes, num_queries=num_queries, **(decoder or {}))
+        self.branch_reads_pixels = semantic_branch == "pixel"
         self.semantic_branch: nn.Module | None = None
         if semantic_branch is not None:
-            self.semantic_branch = BRANCHES[semantic_branch](
-                [widths[position] for position in BRANCH_MAPS], num_classes, semantic_channels
-            )
+            branch_widths = read[-1:] if self.branch_reads_pixels else [widths[place] for place in BRANCH_MAPS]
+            self.semantic_branch = BRANCHES[semantic_branch](branch_widths, num_classes, semantic_channels)
         self.criterion = KMaXLoss(**(loss or {}))
         self.panoptic, self.things, self.max_instances = PanopticRule(**(panoptic or {})), tuple(things), max_instances
 
@@ -107,7 +107,8 @@ class KMaXHead(nn.Module):
             return final
         semantic = None
         if self.semantic_branch is not None:
-            semantic = self.semantic_branch([maps[position] for position in BRANCH_MAPS])
+            read = decoded[-1:] if self.branch_reads_pixels else [maps[place] for place in BRANCH_MAPS]
+            semantic = self.semantic_branch(read)
         size = final.masks.shape
         return replace(final, auxiliary=tuple(layer.resized(size) for layer in layers), semantic=semantic)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cluster_targets import ClusterTargets, TrueSegments, cluster_targets, match_clusters
+from .cluster_targets import EPS, ClusterTargets, TrueSegments, cluster_targets, match_clusters
 from .predictor import ClusterPredictions
 
 WEIGHTS = {
@@ -49,10 +49,12 @@ class KMaXLoss:
         pixels: `PixelSampling` of the contrastive loss, by its arguments.
         semantic: `PixelSampling` of the auxiliary semantic branch.
         share_matching: give the layers before the last the targets of the final predictions.
+        area_power: of the inverse segment area, by which the mask loss weighs a pixel; 0, as published, weighs all
+            alike, 1 all segments.
         draw: uniform numbers in (0, 1) of the shape, dtype and device of the tensor it gets.
 
     Raises:
-        ValueError: a name of ``weights`` is unknown, or one is missing.
+        ValueError: a name of ``weights`` is unknown, or one is missing; or ``area_power`` lies outside [0, 1].
     """
 
     def __init__(
@@ -62,11 +64,15 @@ class KMaXLoss:
         pixels: Mapping[str, Any] | None = None,
         semantic: Mapping[str, Any] | None = None,
         share_matching: bool = True,
+        area_power: float = 0.0,
         draw: Callable[[Tensor], Tensor] = torch.rand_like,
     ) -> None:
         if set(weights) != set(WEIGHTS):
             raise ValueError(f"weights must name {', '.join(WEIGHTS)}, got {', '.join(weights)}")
+        if not 0.0 <= area_power <= 1.0:
+            raise ValueError(f"area_power must lie in [0, 1], got {area_power}")
         self.weights, self.share_matching, self.draw = dict(weights), share_matching, draw
+        self.area_power = area_power
         self.pixels = PixelSampling(**(pixels or {}))
         self.semantic = PixelSampling(**{"temperature": 2.0, **(semantic or {})})
 
@@ -91,7 +97,7 @@ class KMaXLoss:
         chosen = self._choose(targets.inverse_area.flatten(1), targets.is_void.flatten(1), self.pixels)
         return {
             "loss_ce": class_loss(found.logits.float(), targets),
-            "loss_mask": mask_loss(masks, targets),
+            "loss_mask": mask_loss(masks, targets, self.area_power),
             "loss_dice": dice_loss(masks, targets),
             "loss_pixel_insdis": contrastive_loss(
                 _at(found.pixels.float().flatten(2), chosen), _at(targets.masks.flatten(2), chosen)
@@ -130,9 +136,15 @@ def class_loss(logits: Tensor, targets: ClusterTargets) -> Tensor:
     return nonzero_mean(share * targets.class_weight * entropy)
 
 
-def mask_loss(masks: Tensor, targets: ClusterTargets) -> Tensor:
-    """Cross entropy of the pixels' clusters (B, N, h, w); void pixels have none."""
+def mask_loss(masks: Tensor, targets: ClusterTargets, area_power: float = 0.0) -> Tensor:
+    """Cross entropy of the pixels' clusters (B, N, h, w), weighted by a power of the inverse segment area.
+
+    Void pixels have none; the others' weights have the mean 1.
+    """
     entropy = F.cross_entropy(masks, targets.masks, reduction="none")                      # (B, h, w)
+    if area_power > 0.0:
+        weight = (targets.inverse_area**area_power).masked_fill(targets.is_void, 0.0).flatten(1)
+        entropy = entropy * (weight / nonzero_mean_of_rows(weight)[:, None].clamp(min=EPS)).view_as(entropy)
     return nonzero_mean(entropy.masked_fill(targets.is_void, 0.0).flatten(1))
 
 
@@ -184,7 +196,12 @@ def thinned(plane: Tensor, size: Sequence[int]) -> Tensor:
 
 def nonzero_mean(values: Tensor) -> Tensor:
     """Mean of the entries of each row of (B, P) that are not 0, then of the rows."""
-    return (values.sum(dim=1) / values.ne(0).sum(dim=1).clamp(min=1)).mean()
+    return nonzero_mean_of_rows(values).mean()
+
+
+def nonzero_mean_of_rows(values: Tensor) -> Tensor:
+    """(B, P) -> (B,), 0 for a row of zeros."""
+    return values.sum(dim=1) / values.ne(0).sum(dim=1).clamp(min=1)
 
 
 def _at(maps: Tensor, chosen: Tensor | None) -> Tensor:

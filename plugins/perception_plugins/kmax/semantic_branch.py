@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .conv_norm import ConvNorm, classifier
 from .pixel_decoder import resize
@@ -113,3 +114,25 @@ class LightSemanticBranch(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps of strides 32, 8 and 4 -> (B, K, H / 32, W / 32)."""
         return self.classify(self.point(self.depth(maps[0])))
+
+
+class PixelSemanticBranch(nn.Module):
+    """A layer and a classifier on the map that the masks are read from, so that its pixels tell their class.
+
+    Not published: it brings the pixel decoder a dense signal from the first iteration on, which a training of minutes
+    without weights to begin with needs.
+
+    Args:
+        in_channels: width of the map.
+        num_classes: real classes K.
+        channels: the first is the width before the classifier.
+    """
+
+    def __init__(self, in_channels: Sequence[int], num_classes: int, channels: Sequence[int] = (64,)) -> None:
+        super().__init__()
+        self.point = ConvNorm(in_channels[0], channels[0])
+        self.classify = classifier(channels[0], num_classes, std=(2 / channels[0]) ** 0.5)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """A map (B, C, H / 4, W / 4), alone in a list -> (B, K, H / 4, W / 4)."""
+        return self.classify(self.point(F.gelu(maps[0])))
