@@ -10,6 +10,7 @@ from center_cases import Golden
 from daformer_cases import check_outputs, close, segmentor_config
 from torch import Tensor, nn
 
+from perception.engine.warmup_poly import WarmupPolyLR
 from perception.models.key_map import rename_part
 from perception.registry import MODELS
 from perception.structures import PixelLabels
@@ -18,7 +19,6 @@ from perception_plugins.daformer.class_mix import class_mix
 from perception_plugins.daformer.feature_distance import FeatureDistance
 from perception_plugins.daformer.mix_augmentation import blurred, kernel_side
 from perception_plugins.daformer.rare_classes import RareClasses, class_probabilities
-from perception_plugins.daformer.schedule import WarmupPolyLR
 from perception_plugins.daformer.self_training import SelfTraining
 from perception_plugins.daformer.teacher import pseudo_labels, teacher_momentum, update_teacher
 
@@ -96,8 +96,8 @@ def _lr_schedule(golden: Golden) -> None:
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": config["base_lr"] * factor} for factor in (1, 10)]
     optimizer = torch.optim.SGD(groups)
     schedule = WarmupPolyLR(
-        optimizer, config["max_iters"], warmup=config["warmup_iters"], ratio=config["warmup_ratio"],
-        power=config["power"], least=config["min_lr"],
+        optimizer, end=config["max_iters"], warmup=config["warmup_iters"], first=config["warmup_ratio"],
+        power=config["power"], least=config["min_lr"], by_epoch=False,
     )
     rates = []
     for iteration in range(max(iterations) + 1):

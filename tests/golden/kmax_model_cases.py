@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from perception.models.image_backbones.convnext import ConvNeXt
 from perception.models.image_backbones.resnet import ResNet
-from perception_plugins.kmax import KMaXHead, load_official, panoptic_map, semantic_scores
+from perception_plugins.kmax import KMaXHead, load_official, panoptic_map, pixel_shares, semantic_scores
 from perception_plugins.kmax.decoding import PanopticMap, PanopticRule, content_size, masks_in_image
 
 BACKBONE, MODEL, SCORES = 1e-4, 2e-3, 5e-3           # the sheet's
@@ -77,10 +77,10 @@ def model(golden: Golden) -> None:
     ours = predictions_of(found) | {f"bb_{name}": value for name, value in zip(MAP_NAMES, maps, strict=True)}
     for image in range(len(found.logits)):
         shape, size = tuple(config["input_shape"]), tuple(golden.inputs[f"size{image}"].tolist())
-        masks = masks_in_image(found.masks[image], shape, content_size(shape, size), size)
-        panoptic = panoptic_map(found.logits[image], masks, config["thing_classes"], rule_of(config["thresholds"]))
+        shares = pixel_shares(masks_in_image(found.masks[image], shape, content_size(shape, size), size))
+        panoptic = panoptic_map(found.logits[image], shares, config["thing_classes"], rule_of(config["thresholds"]))
         ours |= segments_of(panoptic, f"panoptic{image}", f"info{image}")
-        ours[f"sem_seg{image}"] = semantic_scores(found.logits[image], masks)
+        ours[f"sem_seg{image}"] = semantic_scores(found.logits[image], shares)
     for name, expected in golden.out.items():
         if name.startswith("panoptic"):                              # a file without a margin has one doubtful pixel
             spare = 0 if "min_decision_margin" in config else 1

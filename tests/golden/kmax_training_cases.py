@@ -11,11 +11,11 @@ from kmax_cases import MODULE, check
 from kmax_model_cases import rule_of, segments_of
 from torch import Tensor
 
-from perception_plugins.kmax import instances, panoptic_map, semantic_scores
+from perception.engine.warmup_poly import warmup_poly
+from perception_plugins.kmax import instances, panoptic_map, pixel_shares, semantic_scores
 from perception_plugins.kmax.cluster_targets import TrueSegments, cluster_targets, match_clusters
 from perception_plugins.kmax.losses import WEIGHTS, KMaXLoss
 from perception_plugins.kmax.predictor import ClusterPredictions
-from perception_plugins.kmax.schedule import warmup_poly_factor
 
 
 def _found(inputs: dict[str, Tensor], prefix: str = "") -> ClusterPredictions:
@@ -75,17 +75,17 @@ def loss(golden: Golden) -> None:
 
 
 def postprocess(golden: Golden) -> None:
-    config, logits, masks = golden.config, golden.inputs["class_logits"], golden.inputs["mask_logits"]
+    config, logits, shares = golden.config, golden.inputs["class_logits"], pixel_shares(golden.inputs["mask_logits"])
     things, rules = config["thing_classes"], [rule_of(thresholds) for thresholds in config["cfgs"]]
     top = re.search(r"topk (\d+)", config["instance"])
     assert top is not None
-    found = instances(logits, masks, things=things, top_k=int(top[1]), pixel=rules[-1].pixel)
+    found = instances(logits, shares, things=things, top_k=int(top[1]), pixel=rules[-1].pixel)
     ours = {
-        "semantic": semantic_scores(logits, masks), "inst.classes": found.labels, "inst.scores": found.scores,
+        "semantic": semantic_scores(logits, shares), "inst.classes": found.labels, "inst.scores": found.scores,
         "inst.masks": found.masks,
     }
     for number, rule in enumerate(rules):
-        ours |= segments_of(panoptic_map(logits, masks, things, rule), f"pan{number}", f"info{number}")
+        ours |= segments_of(panoptic_map(logits, shares, things, rule), f"pan{number}", f"info{number}")
     check(ours, golden.out, MODULE)
 
 
@@ -94,9 +94,10 @@ def lr_schedule(golden: Golden) -> None:
     endings = dict(zip((False, True), config["constant_ending"], strict=True))
     for name, expected in golden.out.items():
         rates = [
-            config["base_lr"] * warmup_poly_factor(
-                step, config["max_iter"], warmup=config["warmup_iters"], warmup_factor=config["warmup_factor"],
-                power=config["power"], least=endings["constant_ending" in name],
+            warmup_poly(
+                config["base_lr"], step, config["max_iter"], warmup=config["warmup_iters"],
+                first=config["warmup_factor"], power=config["power"], floor=endings["constant_ending" in name],
+                jumps=True,
             )
             for step in golden.inputs["iters"].tolist()
         ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from perception_plugins.kmax import instances, panoptic_map, semantic_scores
+from perception_plugins.kmax import instances, panoptic_map, pixel_shares, semantic_scores
 from perception_plugins.kmax.decoding import PanopticRule, content_size, masks_in_image
 
 SURE = 40.0
@@ -20,7 +20,7 @@ def clusters(labels: list[int], owner: list[list[int]], num_classes: int = 2) ->
 
 def test_things_are_counted_and_stuff_is_one():
     logits, masks = clusters([0, 1, 1, 0, 2], [[0, 0, 1, 1], [3, 3, 2, 4]])
-    found = panoptic_map(logits, masks, THINGS, RULE)
+    found = panoptic_map(logits, pixel_shares(masks), THINGS, RULE)
     names = {int(found.ids[0, 0]): "stuff", int(found.ids[0, 2]): "one", int(found.ids[1, 2]): "other"}
     assert sorted(names) == [1, 2, 3]
     assert found.ids[1, :2].tolist() == found.ids[0, :2].tolist()
@@ -36,40 +36,41 @@ def test_a_cluster_that_others_have_covered_is_left_out():
     masks[1] = masks[0].clone()
     masks[1, 0, 4] += 5.0                            # has the last pixel to itself, half of the others
     rule = PanopticRule(pixel=0.4, thing=0.5, overlap=0.5, mask_power=0.0)
-    found = panoptic_map(logits, masks, THINGS, rule)
+    found = panoptic_map(logits, pixel_shares(masks), THINGS, rule)
     assert found.labels.tolist() == [1]
     assert found.ids.tolist() == [[1, 1, 1, 1, 0]]
 
 
 def test_a_threshold_is_exclusive():
     logits, masks = torch.zeros(1, 2), torch.zeros(1, 1, 3)                                # class score one half
-    assert len(panoptic_map(logits, masks, (), PanopticRule(stuff=0.5)).labels) == 0
-    assert len(panoptic_map(logits, masks, (), PanopticRule(stuff=0.49)).labels) == 1
+    assert len(panoptic_map(logits, pixel_shares(masks), (), PanopticRule(stuff=0.5)).labels) == 0
+    assert len(panoptic_map(logits, pixel_shares(masks), (), PanopticRule(stuff=0.49)).labels) == 1
 
 
 def test_nothing_sure_gives_an_empty_map():
-    found = panoptic_map(torch.zeros(3, 5), torch.zeros(3, 4, 6), THINGS, RULE)
+    found = panoptic_map(torch.zeros(3, 5), torch.full((3, 4, 6), 1 / 3), THINGS, RULE)
     assert found.labels.shape == found.is_thing.shape == (0,)
     assert not found.ids.any()
 
 
 def test_scores_of_a_pixel_are_those_of_its_cluster():
-    scores = semantic_scores(*clusters([0, 1, 2], [[0, 1, 2]]))
+    logits, masks = clusters([0, 1, 2], [[0, 1, 2]])
+    scores = semantic_scores(logits, pixel_shares(masks))
     torch.testing.assert_close(scores, torch.tensor([[[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]]]))
 
 
 def test_instances_are_things_with_the_best_first():
     logits, masks = clusters([0, 1, 1], [[0, 1, 1, 2]])
     logits[1, 1] -= 39.0                             # 1 against 0 and 0
-    found = instances(logits, masks, things=THINGS, top_k=3)
+    found = instances(logits, pixel_shares(masks), things=THINGS, top_k=3)
     assert found.labels.tolist() == [1, 1]
     assert found.masks[:, 0].tolist() == [[False, False, False, True], [False, True, True, False]]
     torch.testing.assert_close(found.scores, torch.tensor([1.0, 0.5761]), atol=1e-4, rtol=0)    # e / (e + 2)
-    assert 0 in instances(logits, masks, top_k=3).labels
+    assert 0 in instances(logits, pixel_shares(masks), top_k=3).labels
 
 
 def test_no_more_instances_than_pairs_are_asked_for():
-    assert len(instances(torch.zeros(2, 4), torch.zeros(2, 3, 3), top_k=100).labels) == 6
+    assert len(instances(torch.zeros(2, 4), torch.full((2, 3, 3), 0.5), top_k=100).labels) == 6
 
 
 @pytest.mark.parametrize(

@@ -10,5 +10,5 @@ optim_wrapper = dict(
     paramwise_cfg=dict(no_decay=("norm", "bias", "_table", "centers", "gamma"), lr_mult={"backbone.": 0.1}),
     optimizer=dict(type="AdamW", lr=5e-4, weight_decay=0.05),
 )
-param_scheduler = [dict(type="WarmupThenPolyLR", warmup=5000, warmup_factor=1e-3, power=0.9, by_epoch=False)]
+param_scheduler = [dict(type="WarmupPolyLR", warmup=5000, first=1e-3, power=0.9, jumps=True, by_epoch=False)]
 sync_bn = "all_reduce"

@@ -6,7 +6,6 @@ from .fusion import ContextASPP, ConvFusion, InterlacedAttention
 from .head import DAFormerHead
 from .official import load_official
 from .pairs import SourceTargetPairs
-from .schedule import WarmupPolyLR
 from .self_training import SelfTraining
 from .student_hook import StudentHook
 
@@ -22,5 +21,5 @@ PLUGIN = PluginInfo(
 
 __all__ = [
     "PLUGIN", "ContextASPP", "ConvFusion", "DAFormerHead", "InterlacedAttention", "SelfTraining", "SourceTargetPairs",
-    "StudentHook", "WarmupPolyLR", "load_official",
+    "StudentHook", "load_official",
 ]

@@ -2,10 +2,9 @@
 
 from perception.registry import PluginInfo
 
-from .decoding import instances, panoptic_map, semantic_scores
+from .decoding import instances, panoptic_map, pixel_shares, semantic_scores
 from .head import KMaXHead
 from .official import load_official
-from .schedule import WarmupThenPolyLR
 
 _CONFIGS = "configs/kmax/kmax_{}.py"
 
@@ -25,6 +24,4 @@ PLUGIN = PluginInfo(
     parity="modules, losses and gradients equal the authors' code to 1e-5, whole models to 2e-3, segments exactly",
 )
 
-__all__ = [
-    "PLUGIN", "KMaXHead", "WarmupThenPolyLR", "instances", "load_official", "panoptic_map", "semantic_scores",
-]
+__all__ = ["PLUGIN", "KMaXHead", "instances", "load_official", "panoptic_map", "pixel_shares", "semantic_scores"]

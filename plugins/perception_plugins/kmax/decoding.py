@@ -101,32 +101,35 @@ def masks_in_image(
     return resize(full, output, align=align)[0]
 
 
-@torch.no_grad()
-def semantic_scores(logits: Tensor, masks: Tensor) -> Tensor:
-    """Class logits (N, K + 1) and mask logits (N, H, W) -> (K, H, W) scores in [0, 1]."""
-    classes = logits.float().softmax(dim=1)[:, :-1]
-    return torch.einsum("nk,nhw->khw", classes, masks.float().softmax(dim=0))
+def pixel_shares(masks: Tensor) -> Tensor:
+    """(N, H, W) mask logits over the clusters -> float32 share of each cluster in each pixel."""
+    return masks.float().softmax(dim=0)
 
 
 @torch.no_grad()
-def panoptic_map(logits: Tensor, masks: Tensor, things: Collection[int], rule: PanopticRule) -> PanopticMap:
+def semantic_scores(logits: Tensor, shares: Tensor) -> Tensor:
+    """Class logits (N, K + 1) and `pixel_shares` (N, H, W) -> (K, H, W) scores in [0, 1]."""
+    return torch.einsum("nk,nhw->khw", logits.float().softmax(dim=1)[:, :-1], shares)
+
+
+@torch.no_grad()
+def panoptic_map(logits: Tensor, shares: Tensor, things: Collection[int], rule: PanopticRule) -> PanopticMap:
     """Let clusters take their pixels one after the other, the surest first.
 
     Args:
         logits: (N, K + 1) of classes, the last void.
-        masks: (N, H, W) logits over the clusters.
+        shares: (N, H, W) of `pixel_shares`.
         things: classes whose segments are instances; of any other class there is one segment at most.
         rule: when a cluster becomes a segment.
     """
     score, label = logits.float().softmax(dim=1)[:, :-1].max(dim=1)                        # (N,) each
-    shares = masks.float().softmax(dim=0)                                                  # (N, H, W)
-    owned = shares > rule.pixel
+    owned = shares > rule.pixel                                                            # (N, H, W)
     area = owned.sum(dim=(1, 2))
     mean_share = (shares * owned).sum(dim=(1, 2)) / area.clamp(min=1)
     is_thing = torch.isin(label, label.new_tensor(sorted(things)))
     sure = (score > torch.where(is_thing, rule.thing, rule.stuff)) & (area > 0)
     order = (score**rule.class_power * mean_share**rule.mask_power).argsort(descending=True, stable=True)
-    ids = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
+    ids = torch.zeros(shares.shape[1:], dtype=torch.int32, device=shares.device)
     taken: list[tuple[int, bool]] = []
     first: list[int] = []                                                                  # cluster of each segment
     for cluster in order[sure[order]].tolist():
@@ -146,13 +149,13 @@ def panoptic_map(logits: Tensor, masks: Tensor, things: Collection[int], rule: P
 
 @torch.no_grad()
 def instances(
-    logits: Tensor, masks: Tensor, *, things: Collection[int] | None = None, top_k: int = 100, pixel: float = 0.4
+    logits: Tensor, shares: Tensor, *, things: Collection[int] | None = None, top_k: int = 100, pixel: float = 0.4
 ) -> InstancePrediction:
     """The best pairs of a cluster and a class.
 
     Args:
         logits: (N, K + 1) of classes, the last void.
-        masks: (N, H, W) logits over the clusters.
+        shares: (N, H, W) of `pixel_shares`.
         things: only these classes are kept of the best pairs; None keeps all.
         top_k: pairs, at most.
         pixel: share of a pixel that a cluster must exceed to own it.
@@ -166,7 +169,6 @@ def instances(
     if things is not None:
         kept = torch.isin(label, label.new_tensor(sorted(things)))
         best, cluster, label = best[kept], cluster[kept], label[kept]
-    shares = masks.float().softmax(dim=0)
     owned = shares > pixel
     mean_share = (shares * owned).sum(dim=(1, 2)) / (owned.sum(dim=(1, 2)) + EPS)
     final = best * mean_share[cluster]

@@ -16,7 +16,7 @@ from perception.registry import MODELS
 from perception.structures import SegmentationPredictions, Segments
 
 from .cluster_targets import true_segments
-from .decoding import PanopticRule, instances, masks_in_image, panoptic_map, semantic_scores
+from .decoding import PanopticRule, instances, masks_in_image, panoptic_map, pixel_shares, semantic_scores
 from .kmeans_decoder import KMeansDecoder
 from .losses import KMaXLoss
 from .pixel_decoder import PixelDecoder
@@ -24,7 +24,7 @@ from .predictor import ClusterPredictions
 from .semantic_branch import FullSemanticBranch, LightSemanticBranch, PixelSemanticBranch
 
 BRANCHES = {"full": FullSemanticBranch, "light": LightSemanticBranch, "pixel": PixelSemanticBranch}
-BRANCH_MAPS = (0, 2, 3)                              # of the maps in the pixel decoder's order; "pixel" reads its output
+BRANCH_MAPS = (0, 2, 3)                              # of the maps in the pixel decoder's order
 READ_MAPS = 3                                        # stages of the pixel decoder that the k-means layers read
 
 
@@ -131,10 +131,10 @@ class KMaXHead(nn.Module):
         """What is to be seen in each of the B pictures, in its own size; tokens and times are left empty."""
         found = []
         for logits, clusters, size in zip(raw.logits, raw.masks, sizes, strict=True):
-            masks = masks_in_image(clusters, size.padded, size.used, size.own)              # (N, H, W)
+            shares = pixel_shares(masks_in_image(clusters, size.padded, size.used, size.own))          # (N, H, W)
             found.append(SegmentationPredictions(
-                "", 0, semantic_scores(logits, masks).argmax(dim=0),
-                panoptic_map(logits, masks, self.things, self.panoptic).prediction(),
-                instances(logits, masks, things=self.things, top_k=self.max_instances, pixel=self.panoptic.pixel),
+                "", 0, semantic_scores(logits, shares).argmax(dim=0),
+                panoptic_map(logits, shares, self.things, self.panoptic).prediction(),
+                instances(logits, shares, things=self.things, top_k=self.max_instances, pixel=self.panoptic.pixel),
             ))
         return found
