@@ -11,7 +11,7 @@ _base_ = [
     "../_base_/schedules/onecycle_small.py", "../_base_/default_runtime.py",
 ]
 
-max_iters = 2000
+max_iters = 1500
 
 model = dict(
     classes=_base_.class_names,
@@ -21,7 +21,7 @@ model = dict(
     backbone=dict(base_channels=32, stem_channels=32, norm_eps=1e-5, norm_momentum=0.1),
     head=dict(
         num_classes=len(_base_.class_names),
-        num_queries=64,                            # a picture has up to 52 segments
+        num_queries=48,                            # so many segments has one picture of a hundred
         things=_base_.things,
         pixel_decoder=dict(channels=(64, 32, 32, 16)),
         decoder=dict(hidden=256),

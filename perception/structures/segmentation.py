@@ -81,9 +81,11 @@ class PixelLabels:
         is_thing = torch.isin(self.classes, self.classes.new_tensor(sorted(things)))
         numbers = torch.where(is_thing, instances, 0)
         known = (self.classes != IGNORE_LABEL) & (~is_thing | (instances > 0))
-        pairs = torch.stack([self.classes, numbers], dim=2)[known].unique(dim=0)                     # (S, 2)
-        found, number = pairs[:, 0, None, None], pairs[:, 1, None, None]
-        return Segments(pairs[:, 0].contiguous(), known & (self.classes == found) & (numbers == number))
+        span = int(numbers.max()) + 1 if numbers.numel() else 1
+        codes = torch.where(known, self.classes * span + numbers, -1)                                # (H, W)
+        found = codes.unique()                                                                       # rising
+        found = found[found >= 0]                                                                    # (S,)
+        return Segments(found // span, codes == found[:, None, None])
 
     def to(self, device: torch.device | str) -> PixelLabels:
         """The same on another device."""

@@ -30,6 +30,14 @@ def test_a_picture_is_normalised_and_padded_at_the_right_and_below():
     assert images[0, :, 30:].abs().sum() + images[0, :, :, 40:].abs().sum() == 0
 
 
+@pytest.mark.parametrize(("length", "padded"), [(30, 33), (33, 33), (34, 65), (1, 1)])
+def test_corners_that_are_to_meet_leave_one_pixel_over(length, padded):
+    preprocessor = ImageDataPreprocessor(pad_divisor=32, pad_remainder=1)
+    assert preprocessor([labelled_frame(height=length, width=40)])["inputs"]["images"].shape == (1, 3, padded, 65)
+    with pytest.raises(ValueError, match=r"pad_remainder must lie in \[0, 32\), got 32"):
+        ImageDataPreprocessor(pad_divisor=32, pad_remainder=32)
+
+
 def test_blue_comes_first_for_a_model_that_takes_it_so():
     frame = labelled_frame()
     images = ImageDataPreprocessor(mean=(0, 0, 0), std=(1, 1, 1), bgr=True)([frame])["inputs"]["images"]

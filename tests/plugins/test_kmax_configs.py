@@ -44,7 +44,7 @@ def parameters(module: torch.nn.Module) -> int:
 
 
 def test_every_config_is_a_published_variant_and_told_by_the_plugin():
-    names = {path.stem for path in CONFIGS.glob("*.py")}
+    names = {path.stem for path in CONFIGS.glob("*.py")} - {"kmax_small_synthetic"}
     assert names == {f"kmax_{name}" for name in PUBLISHED} == set(PLUGIN.checkpoints)
     assert all((CONFIGS.parents[1] / path).is_file() for path in PLUGIN.checkpoints.values())
 

@@ -30,7 +30,7 @@ def randomize(module: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(65, 97), (64, 96), (40, 50), (4, 7), (1, 1)])
-@pytest.mark.parametrize("branch", ["full", "light", None])
+@pytest.mark.parametrize("branch", ["full", "light", "pixel", None])
 def test_an_image_of_any_size_gives_predictions_and_losses(height, width, branch):
     head = small_head(semantic_branch=branch, loss={"pixels": {"count": 50}, "semantic": {"count": 20}})
     raw = head(random_maps(height, width))
@@ -44,9 +44,10 @@ def test_an_image_of_any_size_gives_predictions_and_losses(height, width, branch
     assert head.eval()(random_maps(height, width)).auxiliary == ()
 
 
-def test_gradients_reach_every_parameter():
+@pytest.mark.parametrize("branch", ["full", "pixel"])
+def test_gradients_reach_every_parameter(branch):
     torch.manual_seed(0)
-    head = small_head(semantic_branch="full")
+    head = small_head(semantic_branch=branch)
     randomize(head)
     for module in head.modules():
         if isinstance(module, _BatchNorm):           # by batch, a bias in front of one would have none
@@ -139,6 +140,7 @@ def test_losses_are_float32_and_finite_under_autocast():
      ({"panoptic": {"overlap": 1.5}}, r"overlap must lie in \[0, 1\], got 1.5"),
      ({"panoptic": {"mask_power": -1.0}}, "mask_power must be >= 0, got -1.0"),
      ({"loss": {"weights": {"loss_ce": 1.0}}}, "weights must name loss_ce, loss_mask, .*, got loss_ce"),
+     ({"loss": {"area_power": 1.5}}, r"area_power must lie in \[0, 1\], got 1.5"),
      ({"loss": {"pixels": {"count": -1}}}, "count must be a number of pixels >= 0, got -1"),
      ({"pixel_decoder": {"layers": (1, 1)}}, r"layers must be one for each of the 4 maps, got \(1, 1\)"),
      ({"pixel_decoder": {"heads": 3}}, r"key_channels \(512\) must be divisible by heads \(3\)"),

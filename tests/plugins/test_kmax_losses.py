@@ -14,6 +14,7 @@ from perception_plugins.kmax.losses import (
     KMaXLoss,
     contrastive_loss,
     gumbel_top_k,
+    mask_loss,
     nonzero_mean,
     targets_of,
     thinned,
@@ -78,6 +79,15 @@ def test_weights_scale_their_losses():
     plain = KMaXLoss(weights=dict.fromkeys(WEIGHTS, 1.0), **options)(found, [halves()])
     for name, value in KMaXLoss(**options)(found, [halves()]).items():
         torch.testing.assert_close(value, WEIGHTS[name] * plain[name])
+
+
+@pytest.mark.parametrize(("power", "shares"), [(0.0, (8 / 12, 4 / 12)), (1.0, (0.5, 0.5))])
+def test_the_power_of_the_area_says_how_much_a_small_segment_counts(power, shares):
+    torch.manual_seed(0)
+    targets, masks = targets_of(perfect(), [halves()]), torch.randn(1, 3, 4, 4)
+    entropy = torch.nn.functional.cross_entropy(masks, targets.masks, reduction="none")
+    left, right = entropy[0, :, :2].mean(), entropy[0, :2, 2:].mean()                      # of eight and four pixels
+    torch.testing.assert_close(mask_loss(masks, targets, power), shares[0] * left + shares[1] * right)
 
 
 def test_overlapping_segments_share_their_pixels():

@@ -12,7 +12,7 @@ from perception.engine.optim_wrapper import DecayGroupsConstructor
 from perception.errors import CheckpointError
 from perception_plugins.pem import PLUGIN, load_official
 
-NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
+NAMES = sorted({path.stem for path in CONFIGS.glob("*.py")} - {"pem_small_synthetic"})
 PUBLISHED = {                                        # trained parameters of the backbone and of both decoders
     "pem_r50_cityscapes_semantic": (23_508_032, 2_178_001, 9_846_548),
     "pem_r50_cityscapes_panoptic": (23_508_032, 2_178_001, 9_846_548),

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from perception.compression.batch_norm import fold_batch_norms
 from perception.registry import MODELS, load_plugin
 from perception_plugins.pem.attention import PrototypeAttention
+from perception_plugins.pem.pixel_classifier import PixelClassifier
 from perception_plugins.pem.pixel_decoder import DeformUpsample, PEMPixelDecoder, SelfModulation
 
 close = torch.testing.assert_close
@@ -31,8 +32,28 @@ def test_training_gives_the_predictions_before_each_layer_too():
     assert {stage.masks.shape for stage in raw.auxiliary} == {raw.masks.shape}
 
 
-def test_gradients_reach_every_parameter():
-    head = small_head(loss={"num_points": 512}).train()
+def test_mask_features_learn_classes_in_training_if_told_so():
+    head = small_head(pixel_classes={"weight": 3.0})
+    raw = head.train()(maps())
+    assert raw.semantic.shape == (2, 4, 16, 24)
+    segments = [halves(size=(64, 96)), halves((1, 3), size=(64, 96))]
+    segments[0].masks[1] = False                                         # half of the first picture is unknown
+    labels = torch.full((2, 16, 24), 255)
+    labels[0, :, :12], labels[1, :, :12], labels[1, :, 12:] = 0, 1, 3
+    hard = PixelClassifier(12, 4, weight=3.0, threshold=1.0, kept_share=0.0).loss(raw.semantic, segments)
+    close(hard, 3.0 * F.cross_entropy(raw.semantic, labels, ignore_index=255))
+    assert "loss_semantic" in head.loss(raw, segments)
+    assert head.eval()(maps()).semantic is None
+
+
+def test_a_share_of_kept_pixels_beyond_all_is_refused():
+    with pytest.raises(ValueError, match=r"kept_share must lie in \[0, 1\], got 2.0"):
+        small_head(pixel_classes={"kept_share": 2.0})
+
+
+@pytest.mark.parametrize("options", [{}, {"pixel_classes": {}}, {"loss": {"num_points": 0}}])
+def test_gradients_reach_every_parameter(options):
+    head = small_head(**{"loss": {"num_points": 512}, **options}).train()
     torch.nn.init.normal_(head.pixel_decoder.upsamples[0].deform.conv_offset.weight, std=0.1)
     sum(head.loss(head(maps()), [halves(size=(64, 96)), halves((1, 3), size=(64, 96))]).values()).backward()
     assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()] == []

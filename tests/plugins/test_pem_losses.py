@@ -110,7 +110,26 @@ def test_segments_that_do_not_fit_are_refused(segments, message):
         MaskLoss(4, num_points=20)(predictions(), segments)
 
 
-@pytest.mark.parametrize("options", [{"num_points": 0}, {"oversampling": 0.5}, {"uncertain_share": 1.5}])
+def test_without_points_every_cell_is_compared_with_the_share_that_is_covered():
+    found, truth = predictions(batch=1, queries=2), halves(size=(32, 48))
+    truth.masks[1, :, 26:] = False               # a column of cells of four pixels is half covered
+    losses = MaskLoss(4, num_points=0, weights={"mask": 1.0, "dice": 1.0})(found, [truth])
+    cover = torch.nn.functional.avg_pool2d(truth.masks.float(), 4)
+    assert cover[1, 0].tolist() == [0.0] * 6 + [0.5] + [0.0] * 5
+    (match,) = MaskLoss(4, num_points=0).match(found, [truth])
+    logits, wanted = found.masks[0, match.query], cover[match.truth]
+    close(losses["loss_mask"], F.binary_cross_entropy_with_logits(logits, wanted))
+    overlap, sizes = (logits.sigmoid() * wanted).sum(dim=(1, 2)), (logits.sigmoid() + wanted).sum(dim=(1, 2))
+    close(losses["loss_dice"], (1 - (2 * overlap + 1) / (sizes + 1)).mean())
+
+
+def test_pictures_without_anything_known_need_no_points_either():
+    found = predictions()
+    losses = MaskLoss(4, num_points=0)(found, [nothing(), halves()])
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+@pytest.mark.parametrize("options", [{"num_points": -1}, {"oversampling": 0.5}, {"uncertain_share": 1.5}])
 def test_numbers_of_points_that_cannot_be_are_refused(options):
-    with pytest.raises(ValueError, match="num_points and oversampling must be at least 1"):
+    with pytest.raises(ValueError, match="num_points must be at least 0, oversampling at least 1"):
         MaskLoss(4, **options)

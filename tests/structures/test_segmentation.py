@@ -15,6 +15,13 @@ SCORES = torch.tensor([0.9, 0.8])
 INSTANCES = torch.tensor([[0, 0, 1, 2], [0, 0, 1, 2], [0, 0, 0, 0]])
 
 
+def test_segments_tell_the_class_of_each_pixel_again():
+    segments = PixelLabels(CLASSES, INSTANCES).segments(things=[1])
+    unknown = ~segments.masks.any(dim=0)
+    assert torch.equal(segments.classes(), torch.where(unknown, IGNORE_LABEL, CLASSES))
+    assert torch.equal(segments.classes(fill=-1) == -1, unknown)
+
+
 def test_segments_are_instances_of_things_and_whole_classes_of_stuff():
     segments = PixelLabels(CLASSES, INSTANCES).segments(things=[1])
     assert segments.labels.tolist() == [0, 1, 1, 2]

@@ -21,6 +21,7 @@ ARGUMENTS = {
     "RandomCropImages": {"size": (30, 50)},
     "RangeFilter": {"point_range": (0, -20, -2, 25, 20, 4)},
     "FilterClasses": {"classes": ("pedestrian", "car")},
+    "FilterInstances": {"min_pixels": 2},
     "PasteObjects": {"groups": {"car": 3}},
     "ResizeImages": {"size": (40, 64)},
 }

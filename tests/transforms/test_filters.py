@@ -2,15 +2,18 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scene_frames import cloud, scene, sweep
 
-from perception.structures import Frame
+from perception.structures import Camera, Frame, PixelLabels
+from perception.structures.segmentation import IGNORE_LABEL
 from perception.transforms.drop_cameras import DropCameras
 from perception.transforms.filter_classes import FilterClasses
+from perception.transforms.filter_instances import FilterInstances
 from perception.transforms.point_shuffle import PointShuffle
 from perception.transforms.range_filter import RangeFilter
 
@@ -99,3 +102,18 @@ def test_a_shuffle_keeps_every_point_whole():
     points = PointShuffle()(scene(), np.random.default_rng(2)).points
     assert not torch.equal(points.data, scene().points.data)
     assert sorted(points.data.tolist()) == sorted(scene().points.data.tolist())
+
+
+def test_small_instances_lose_their_pixels_and_others_keep_them():
+    classes, instances = torch.tensor([[0, 0, 1], [1, 1, 2]]), torch.tensor([[4, 4, 9], [9, 9, 0]])
+    camera = Camera(None, 0, image=torch.zeros(3, 2, 3, dtype=torch.uint8), labels=PixelLabels(classes, instances))
+    frame = Frame("a", 0, cameras={"front": camera, "back": replace(camera, labels=PixelLabels(classes))})
+    found = FilterInstances(min_pixels=3)(frame, RNG).cameras
+    assert found["front"].labels.classes.tolist() == [[IGNORE_LABEL, IGNORE_LABEL, 1], [1, 1, 2]]
+    assert found["front"].labels.instances.tolist() == [[0, 0, 9], [9, 9, 0]]
+    assert torch.equal(found["back"].labels.classes, classes)
+
+
+def test_a_negative_number_of_pixels_is_refused():
+    with pytest.raises(ValueError, match="min_pixels must be >= 0, got -1"):
+        FilterInstances(-1)

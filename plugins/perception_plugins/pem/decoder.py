@@ -28,11 +28,13 @@ class MaskPredictions:
         logits: (B, Q, K + 1) of the classes, the last one of no object.
         masks: (B, Q, h, w) logits, a sigmoid each.
         auxiliary: the same after each stage before the last, beginning with the bare queries; empty outside training.
+        semantic: (B, K, h, w) logits of a `PixelClassifier`, if there is one; in training alone.
     """
 
     logits: Tensor
     masks: Tensor
     auxiliary: tuple[MaskPredictions, ...] = ()
+    semantic: Tensor | None = None
 
 
 class PrototypeLayer(nn.Module):

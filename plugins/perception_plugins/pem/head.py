@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from perception.structures import SegmentationPredictions, Segments
 
 from .decoder import MaskPredictions, PrototypeDecoder
 from .mask_loss import MaskLoss
+from .pixel_classifier import PixelClassifier
 from .post_processing import instances, panoptic_map, semantic_scores
 
 
@@ -31,6 +33,8 @@ class PEMHead(nn.Module):
         pixel_decoder: config of a decoder that gives mask features and levels, such as `PEMPixelDecoder`'s.
         decoder: arguments of the `PrototypeDecoder` other than its widths and classes.
         loss: arguments of the `MaskLoss`.
+        pixel_classes: arguments of a `PixelClassifier` that teaches the mask features classes; None, as published, goes
+            without.
         things: classes whose instances are told apart; None for a head that scores classes alone.
         object_threshold, overlap_threshold: see `panoptic_map`.
         max_instances: see `instances`.
@@ -47,6 +51,7 @@ class PEMHead(nn.Module):
         pixel_decoder: Mapping[str, Any] | None = None,
         decoder: Mapping[str, Any] | None = None,
         loss: Mapping[str, Any] | None = None,
+        pixel_classes: Mapping[str, float] | None = None,
         things: Sequence[int] | None = None,
         object_threshold: float = 0.8,
         overlap_threshold: float = 0.8,
@@ -65,14 +70,24 @@ class PEMHead(nn.Module):
             levels=self.pixel_decoder.levels, **(decoder or {}),
         )
         self.mask_loss = MaskLoss(num_classes, **(loss or {}))
+        self.pixel_classifier: PixelClassifier | None = None
+        if pixel_classes is not None:
+            self.pixel_classifier = PixelClassifier(self.pixel_decoder.mask_channels, num_classes, **pixel_classes)
 
     def forward(self, features: Sequence[Tensor]) -> MaskPredictions:
         """Maps (B, C_i, H / s_i, W / s_i), finest first -> predictions, in training those of all stages."""
-        return self.decoder(*self.pixel_decoder(features), auxiliary=self.training)
+        mask_features, levels = self.pixel_decoder(features)
+        found = self.decoder(mask_features, levels, auxiliary=self.training)
+        if self.pixel_classifier is None or not self.training:
+            return found
+        return replace(found, semantic=self.pixel_classifier(mask_features))
 
     def loss(self, raw: MaskPredictions, segments: Sequence[Segments]) -> dict[str, Tensor]:
-        """Losses by name; see `MaskLoss`."""
-        return self.mask_loss(raw, segments)
+        """Losses by name; see `MaskLoss`. One more, "loss_semantic", is that of the `PixelClassifier`."""
+        losses = self.mask_loss(raw, segments)
+        if self.pixel_classifier is not None and raw.semantic is not None:
+            losses["loss_semantic"] = self.pixel_classifier.loss(raw.semantic, segments)
+        return losses
 
     @torch.no_grad()
     def decode(self, raw: MaskPredictions, sizes: Sequence[PictureSize]) -> list[SegmentationPredictions]:

@@ -1,7 +1,7 @@
 """Matching queries to true regions, and what the matched and the others should have said.
 
 "Masked-attention Mask Transformer for Universal Image Segmentation" (Cheng et al., CVPR 2022), section 3.3, which PEM
-is trained as. Masks are compared at few points instead of all pixels.
+is trained as. Masks are compared at few points instead of all pixels, unless the config says otherwise.
 """
 
 from __future__ import annotations
@@ -52,6 +52,19 @@ class Match:
     truth: Tensor
 
 
+@dataclass(frozen=True)
+class TrueRegions:
+    """The true regions of a picture as predictions are compared with them.
+
+    Args:
+        labels: (S,) int64.
+        cover: (S, H, W) float32 share of each cell, in [0, 1].
+    """
+
+    labels: Tensor
+    cover: Tensor
+
+
 class MaskLoss:
     """Losses of the classes and masks of queries.
 
@@ -60,7 +73,8 @@ class MaskLoss:
         weights: arguments of the `MaskWeights` of the losses.
         cost: of those of the matching.
         no_object_weight: of the queries without a match in the cross entropy of the classes.
-        num_points: at which masks are compared.
+        num_points: at which masks are compared; 0 takes every cell of the predictions instead, and what share of it a
+            true region covers: cheaper than points for small pictures, and nothing small is missed.
         oversampling: candidates of the points, in ``num_points``.
         uncertain_share: share of the points that are the least certain of the candidates; the rest is drawn anew.
         draw: gives the coordinates of points.
@@ -81,9 +95,9 @@ class MaskLoss:
         uncertain_share: float = 0.75,
         draw: Draw = uniform,
     ) -> None:
-        if num_points < 1 or oversampling < 1.0 or not 0.0 <= uncertain_share <= 1.0:
+        if num_points < 0 or oversampling < 1.0 or not 0.0 <= uncertain_share <= 1.0:
             raise ValueError(
-                "num_points and oversampling must be at least 1 and uncertain_share must lie in [0, 1], got "
+                "num_points must be at least 0, oversampling at least 1, and uncertain_share must lie in [0, 1], got "
                 f"{num_points}, {oversampling} and {uncertain_share}"
             )
         self.num_classes, self.no_object_weight = num_classes, no_object_weight
@@ -105,45 +119,61 @@ class MaskLoss:
                 the K classes.
         """
         self._check(predictions, segments)
-        losses = self._stage(predictions, segments)
+        truths = self._regions(predictions, segments)
+        losses = self._stage(predictions, truths)
         for number, stage in enumerate(predictions.auxiliary):
-            losses |= {f"{name}_{number}": value for name, value in self._stage(stage, segments).items()}
+            losses |= {f"{name}_{number}": value for name, value in self._stage(stage, truths).items()}
         return losses
 
     @torch.no_grad()
     def match(self, predictions: MaskPredictions, segments: Sequence[Segments]) -> list[Match]:
-        """The cheapest assignment in each picture, masks compared at the same points."""
+        """The cheapest assignment in each picture, all its masks compared at the same places."""
+        return self._match(predictions, self._regions(predictions, segments))
+
+    def _regions(self, predictions: MaskPredictions, segments: Sequence[Segments]) -> list[TrueRegions]:
+        covers = [truth.masks.float() for truth in segments]
+        if self.num_points == 0:
+            size = (predictions.masks.shape[2], predictions.masks.shape[3])
+            covers = [F.adaptive_avg_pool2d(cover, size) for cover in covers]
+        return [TrueRegions(truth.labels, cover) for truth, cover in zip(segments, covers, strict=True)]
+
+    def _match(self, predictions: MaskPredictions, truths: Sequence[TrueRegions]) -> list[Match]:
         matches = []
-        for logits, masks, truth in zip(predictions.logits, predictions.masks, segments, strict=True):
-            points = self.draw((1, self.num_points, 2), masks.device)
-            wanted = sample_points(truth.masks[None].float(), points)[0]                # (S, P)
-            found = sample_points(masks[None].float(), points)[0]                       # (Q, P)
+        for logits, masks, truth in zip(predictions.logits, predictions.masks.float(), truths, strict=True):
+            if self.num_points == 0:
+                wanted, found = truth.cover.flatten(1), masks.flatten(1)                # (S, P), (Q, P)
+            else:
+                points = self.draw((1, self.num_points, 2), masks.device)
+                wanted, found = sample_points(truth.cover[None], points)[0], sample_points(masks[None], points)[0]
             cost = self.cost.mask * mask_entropy_cost(found, wanted)
             cost = cost - self.cost.label * logits.float().softmax(dim=1)[:, truth.labels]
             cost = cost + self.cost.dice * dice_cost(found.sigmoid(), wanted)
             matches.append(Match(*hungarian(cost)))
         return matches
 
-    def _stage(self, predictions: MaskPredictions, segments: Sequence[Segments]) -> dict[str, Tensor]:
-        matches = self.match(predictions, segments)
+    def _stage(self, predictions: MaskPredictions, truths: Sequence[TrueRegions]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            matches = self._match(predictions, truths)
         labels = predictions.logits.new_full(predictions.logits.shape[:2], self.num_classes, dtype=torch.int64)
-        for row, pair, truth in zip(labels, matches, segments, strict=True):
+        for row, pair, truth in zip(labels, matches, truths, strict=True):
             row[pair.query] = truth.labels[pair.truth]
         balance = predictions.logits.new_ones(self.num_classes + 1, dtype=torch.float32)
         balance[-1] = self.no_object_weight
         entropy = F.cross_entropy(predictions.logits.float().transpose(1, 2), labels, balance)
-        return {"loss_ce": self.weights.label * entropy, **self._mask_losses(predictions.masks, segments, matches)}
+        return {"loss_ce": self.weights.label * entropy, **self._mask_losses(predictions.masks, truths, matches)}
 
     def _mask_losses(
-        self, masks: Tensor, segments: Sequence[Segments], matches: Sequence[Match]
+        self, masks: Tensor, truths: Sequence[TrueRegions], matches: Sequence[Match]
     ) -> dict[str, Tensor]:
-        regions = sum(len(truth) for truth in segments)
+        regions = sum(len(truth.labels) for truth in truths)
         count = sum_over_ranks(masks.new_tensor(regions, dtype=torch.float32)).div(world_size()).clamp(min=1.0)
         found = torch.cat([rows[pair.query] for rows, pair in zip(masks, matches, strict=True)]).float()    # (M, h, w)
-        truth = torch.cat([one.masks[pair.truth] for one, pair in zip(segments, matches, strict=True)])     # (M, H, W)
-        points = self._points(found)
-        logits = sample_points(found[:, None], points)[:, 0]                            # (M, P)
-        wanted = sample_points(truth[:, None].float(), points)[:, 0]
+        truth = torch.cat([one.cover[pair.truth] for one, pair in zip(truths, matches, strict=True)])       # (M, H, W)
+        if self.num_points == 0:
+            logits, wanted = found.flatten(1), truth.flatten(1)                         # (M, P) each
+        else:
+            points = self._points(found)
+            logits, wanted = (sample_points(maps[:, None], points)[:, 0] for maps in (found, truth))
         entropy, dice = mask_cross_entropy(logits, wanted), dice_loss(logits.sigmoid(), wanted)
         return {
             "loss_mask": self.weights.mask * entropy.sum() / count,
