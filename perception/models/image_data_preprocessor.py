@@ -57,11 +57,15 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
             predictions still have the size of the frame's picture.
         short_side: in place of ``fit``, length of the shorter side outside training, and most that the longer one may
             have.
+        focal_length: outside training, pictures of calibrated cameras are brought to the size in which this is their
+            focal length [pixels], so that things are as large as in the pictures that a model learned from, whatever
+            the lens; only pictures without calibration heed ``fit`` and ``short_side``.
         non_blocking: overlap the copy to the device with computing.
 
     Raises:
         ValueError: ``pad_divisor`` is below 1, ``pad_remainder`` is no remainder of it, ``pad_size``, ``fit`` or
-            ``short_side`` is not two numbers of at least 1, or there are both of the last two.
+            ``short_side`` is not two numbers of at least 1, or there are both of the last two; or ``focal_length`` is
+            not positive.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
         pad_size: Sequence[int] | None = None,
         fit: Sequence[int] | None = None,
         short_side: Sequence[int] | None = None,
+        focal_length: float | None = None,
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
@@ -88,7 +93,10 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
                 raise ValueError(f"{name} must be two numbers of pixels, both >= 1, got {tuple(value)}")
         if fit is not None and short_side is not None:
             raise ValueError(f"fit and short_side exclude each other, got {tuple(fit)} and {tuple(short_side)}")
-        self.camera, self.bgr, self.fit, self.short_side = camera, bgr, fit, short_side
+        if focal_length is not None and not focal_length > 0:
+            raise ValueError(f"focal_length must be positive, got {focal_length}")
+        self.camera, self.bgr = camera, bgr
+        self.fit, self.short_side, self.focal_length = fit, short_side, focal_length
         self.pad_divisor, self.pad_remainder = pad_divisor, pad_remainder
         self.pad_size = (1, 1) if pad_size is None else tuple(pad_size)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False)
@@ -108,22 +116,17 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
 
     def sizes(self, frames: Sequence[Frame], training: bool = False) -> list[PictureSize]:
         """Where the picture of each frame of a batch lies. Raises ValueError as `camera_of` does."""
-        own = [tuple(_image(self.camera_of(frame)).shape[1:]) for frame in frames]
-        used = [(H, W) if training else self._used((H, W)) for H, W in own]
+        cameras = [self.camera_of(frame) for frame in frames]
+        own = [_size(camera) for camera in cameras]
+        used = own if training else [self._used(camera) for camera in cameras]
         height, width = (
             self._padded(max(self.pad_size[axis], *(size[axis] for size in used))) for axis in (0, 1)
         )
-        return [PictureSize((height, width), part, (H, W)) for part, (H, W) in zip(used, own, strict=True)]
+        return [PictureSize((height, width), part, whole) for part, whole in zip(used, own, strict=True)]
 
     def _padded(self, length: int) -> int:
         more = self.pad_remainder
         return math.ceil((length - more) / self.pad_divisor) * self.pad_divisor + more
-
-    def _used(self, size: tuple[int, int]) -> tuple[int, int]:
-        if self.short_side is not None:
-            factor = short_side_scale(size, *self.short_side)
-            return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-        return size if self.fit is None else fitted(size, self.fit)
 
     def camera_of(self, frame: Frame) -> Camera:
         """The camera whose picture the model gets.
@@ -165,10 +168,19 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
         camera = self.camera_of(frame)
         if camera.labels is None:
             raise ConfigError(f"frame {frame.token} has no pixel labels to learn from; train on a labelled split")
-        shape, expected = tuple(camera.labels.classes.shape), tuple(_image(camera).shape[1:])
+        shape, expected = tuple(camera.labels.classes.shape), _size(camera)
         if shape != expected:
             raise ValueError(f"frame {frame.token}: labels are {shape}, the picture is {expected}")
         return camera.labels.to(self.device)
+
+    def _used(self, camera: Camera) -> tuple[int, int]:
+        """Height and width of what the network sees of a picture."""
+        own = _size(camera)
+        if self.focal_length is not None and camera.calibration is not None:
+            return scaled(own, self.focal_length / float(camera.calibration.intrinsics[0, 0]))
+        if self.short_side is not None:
+            return scaled(own, short_side_scale(own, *self.short_side))
+        return own if self.fit is None else fitted(own, self.fit)
 
     def _picture(self, frame: Frame, size: PictureSize) -> Tensor:
         image = _image(self.camera_of(frame)).to(self.device).float()[None]                # (1, 3, H, W), RGB
@@ -180,7 +192,11 @@ class ImageDataPreprocessor(BaseDataPreprocessor):
 
 def fitted(size: Sequence[int], limits: Sequence[int]) -> tuple[int, int]:
     """The largest height and width of the ratio of ``size`` within ``limits``, at least 1 each."""
-    factor = min(limit / length for limit, length in zip(limits, size, strict=True))
+    return scaled(size, min(limit / length for limit, length in zip(limits, size, strict=True)))
+
+
+def scaled(size: Sequence[int], factor: float) -> tuple[int, int]:
+    """Height and width times a factor, at least 1 each."""
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
@@ -195,3 +211,8 @@ def padded_labels(labels: PixelLabels, size: tuple[int, int]) -> PixelLabels:
 def _image(camera: Camera) -> Tensor:
     assert camera.image is not None
     return camera.image
+
+
+def _size(camera: Camera) -> tuple[int, int]:
+    H, W = _image(camera).shape[1:]
+    return H, W

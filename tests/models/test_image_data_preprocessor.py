@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from labelled_pictures import labelled_frame
 
 from perception.models.image_data_preprocessor import ImageDataPreprocessor, PictureSize, fitted
-from perception.structures import Frame
+from perception.structures import SE3, Calibration, Frame
 
 
 def with_image(image: torch.Tensor | None) -> Frame:
@@ -62,6 +62,20 @@ def test_pictures_are_padded_to_a_size_at_least():
     images = ImageDataPreprocessor(pad_size=(49, 33))([labelled_frame()])["inputs"]["images"]
     assert images.shape == (1, 3, 49, 56)
     assert images[0, :, 40:].abs().sum() == 0
+
+
+def test_cameras_of_any_lens_are_brought_to_one_focal_length_outside_training():
+    preprocessor = ImageDataPreprocessor(focal_length=100.0, fit=(20, 100))
+    pose = SE3(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+    frames = []
+    for focal in (50.0, 200.0, 400.0):
+        frame = labelled_frame(height=40, width=56)
+        calibration = Calibration(torch.tensor([[focal, 0, 28], [0, focal, 20], [0, 0, 1]]), pose, 56, 40)
+        frames.append(replace(frame, cameras={"front": replace(frame.cameras["front"], calibration=calibration)}))
+    sizes = preprocessor.sizes([*frames, labelled_frame(height=40, width=56)])
+    assert [size.used for size in sizes] == [(80, 112), (20, 28), (10, 14), (20, 28)]      # the last one by `fit`
+    assert {size.own for size in preprocessor.sizes(frames)} == {(40, 56)}
+    assert [size.used for size in preprocessor.sizes(frames, training=True)] == [(40, 56)] * 3
 
 
 def test_labels_are_padded_with_pixels_to_ignore():
@@ -121,8 +135,9 @@ def test_a_batch_of_something_else_is_refused():
 
 @pytest.mark.parametrize("options", [
     {"pad_divisor": 0}, {"fit": (0, 8)}, {"fit": (8,)}, {"short_side": (0, 8)}, {"pad_size": (8,)},
-    {"fit": (8, 8), "short_side": (8, 8)},
+    {"pad_divisor": 8, "pad_remainder": 8}, {"fit": (8, 8), "short_side": (8, 8)}, {"focal_length": 0.0},
+    {"focal_length": float("nan")},
 ])
 def test_impossible_settings_are_refused(options):
-    with pytest.raises(ValueError, match=r"(pad_divisor|pad_size|fit|short_side) (must be|and)"):
+    with pytest.raises(ValueError, match=r"(pad_\w+|fit|short_side|focal_length) (must|and)"):
         ImageDataPreprocessor(**options)

@@ -1,0 +1,10 @@
+"""PEM over ResNet-50 as published for Cityscapes on real pictures of Waymo's cameras, at their own size.
+
+    python tools/test.py configs/waymo_pictures/pem_r50_cityscapes.py CHECKPOINT --cfg-options waymo_root=FOLDER
+"""
+
+_base_ = ["../pem/pem_r50_cityscapes_panoptic.py", "../_base_/datasets/waymo_pictures.py"]
+
+model = dict(classes=_base_.cityscapes_classes)
+test_dataloader = _base_.waymo_as_cityscapes
+test_evaluator = _base_.waymo_panoptic
