@@ -1,18 +1,22 @@
-"""Replay a recorded drive through a detector or a map model, without ROS.
+"""Replay a recorded drive through a detector, a map model or a segmentation model, without ROS.
 
 Examples:
     python tools/replay.py CONFIG CHECKPOINT data/synthetic:scene-0003                     # at the sensor's pace
     python tools/replay.py CONFIG CHECKPOINT log.mcap --rate 0 --pictures 8                # as fast as it goes
     python tools/replay.py CONFIG CHECKPOINT data/nuscenes --scene scene-0061 --keyframes
     python tools/replay.py CONFIG CHECKPOINT log.mcap --source-options base_frame=base_link topic=/lidar/points
+    python tools/replay.py SEGMENTOR CHECKPOINT data/synthetic:scene-0003 --keyframes --cameras CAM_FRONT CAM_BACK
+    python tools/replay.py SEGMENTOR CHECKPOINT folder/of/pictures --source-options fps=25
 
 The source is a nuScenes scene (ROOT:SCENE), an Argoverse 2 log folder, a KITTI raw drive or object root, a folder of
-point clouds or an MCAP file with Foxglove schemas; NAME:PATH says which if the path does not. At --rate 1 frames are
-released at their recorded times and those that the detector is too slow for are dropped and counted.
+point clouds or of pictures, or an MCAP file with Foxglove schemas; NAME:PATH says which if the path does not. At
+--rate 1 frames are released at their recorded times and those that the model is too slow for are dropped and counted.
+For a model of pictures each camera of a frame is a frame of its own, called TOKEN/CAMERA, with the frame's time.
 
-Writes predictions.jsonl (one line a frame), latency.json and, with --pictures, PNG files into the folder --out. If the
-recording has poses, what a map model says is also fused to one map of the drive: map.geojson, map.png and, with the
-extra [lanelet2], map.osm.
+Writes predictions.jsonl (one line a frame; masks of pixels and points lie beside it in predictions_masks),
+latency.json and, with --pictures, PNG files into the folder --out; tools/visualize.py --predictions draws them all, as
+a video too. If the recording has poses, what a map model says is also fused to one map of the drive: map.geojson,
+map.png and, with the extra [lanelet2], map.osm.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("config", type=Path, help="model and pipeline config")
     parser.add_argument("checkpoint", type=Path, help="weights that fit the config")
     add_source_arguments(parser)
+    parser.add_argument("--cameras", nargs="+", metavar="NAME", help="of a model of pictures: which to play (all)")
     parser.add_argument("--rate", type=float, default=1.0, help="speed relative to the sensor; 0: no waiting, no drops")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/replay"), help="folder for results (%(default)s)")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of the recording")
@@ -60,11 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from perception.engine.config import load_config
     from perception.engine.inference import load_model
+    from perception.replay.camera_pictures import source_for
 
     source = source_from(args)                             # before the model: a wrong path is told at once
     cfg = load_config(args.config, ["model.compile={}"] if args.compile else [])
     model = load_model(cfg, args.checkpoint, args.device, fuse=args.fuse)
-    return replay(args, source, model, synchronize_for(model.model))
+    return replay(args, source_for(model, source, args.cameras), model, synchronize_for(model.model))
 
 
 def replay(

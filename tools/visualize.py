@@ -1,4 +1,4 @@
-"""Draw a recording: from above, through its cameras, and as an Open3D scene, with true and predicted boxes and maps.
+"""Draw a recording: from above, through its cameras, and as an Open3D scene, with what is true and predicted in it.
 
 Examples:
     python tools/visualize.py data/nuscenes:scene-0061 --keyframes                      # annotated boxes, in green
@@ -6,10 +6,15 @@ Examples:
     python tools/visualize.py log.mcap --predictions work_dirs/replay/predictions.jsonl --views bev scene --video
     python tools/visualize.py data/argoverse2/sensor/val/LOG --window                   # on a desktop
     python tools/visualize.py LOG --predictions maps.jsonl --frames 0 --map-out maps    # one map of the drive
+    python tools/visualize.py data/synthetic:scene-0003 --keyframes --labels --frames 0 --video       # true classes
+    python tools/visualize.py data/synthetic:scene-0003 --keyframes --labels --config SEGMENTOR --checkpoint CHECKPOINT
+    python tools/visualize.py folder/of/pictures --predictions work_dirs/replay/predictions.jsonl --video
 
-Pictures go to --out as NNNN_VIEW.png, videos as VIEW.mp4. With --map-out, the maps that were predicted in the drawn
-frames, or the true ones if nothing is predicted, are fused into map.geojson, map.png and (with the extra [lanelet2])
-map.osm in that folder. Nothing but --window needs a display or a GPU.
+Boxes, map lines, and classes of pixels and points with their instances are drawn; true classes (--labels) stand beside
+predicted ones, each with a legend of those that occur. Pictures go to --out as NNNN_VIEW.png, videos as VIEW.mp4. With
+--map-out, the maps that were predicted in the drawn frames, or the true ones if nothing is predicted, are fused into
+map.geojson, map.png and (with the extra [lanelet2]) map.osm in that folder. Nothing but --window needs a display or a
+GPU.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +33,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from perception.replay.source import FrameSource
-    from perception.structures import Frame, FramePredictions
+    from perception.structures import Frame
+    from perception.visualization.frame_pictures import Drawable
 
-    Predict = Callable[[Frame], FramePredictions | None]
+    Predict = Callable[[Frame], Drawable | None]
 NUM_SWEEPS = 10                                            # past frames offered to a model that looks back
 
 
@@ -40,6 +47,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="config of a model to run over the frames")
     parser.add_argument("--checkpoint", type=Path, help="its weights")
     parser.add_argument("--predictions", type=Path, help="predictions.jsonl of tools/replay.py or tools/test.py")
+    parser.add_argument(
+        "--labels", action="store_true", default=None, help="read and draw the true classes of pixels and points",
+    )
+    parser.add_argument("--cameras", nargs="+", metavar="NAME", help="draw these cameras alone")
     parser.add_argument(
         "--views", nargs="+", choices=("bev", "cameras", "scene"), default=["bev", "cameras", "scene"],
         help="what to draw (all)",
@@ -67,32 +78,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; gives the exit status of the process."""
     args = parse_args(argv)
     source = source_from(args)
-    predict, drawn = predictor(args), chosen_frames(source, args.frames)
-    if args.window:
-        from perception.visualization.scene3d import show_scene
-
-        for _, frame in drawn:
-            show_scene(frame, predict(frame), min_score=args.min_score)
-        return 0
-    return draw(args, source, drawn, predict)
+    predict, drawn = predictor(args), chosen_frames(source, args.frames, args.cameras)
+    return show(args, drawn, predict) if args.window else draw(args, source, drawn, predict)
 
 
 def predictor(args: argparse.Namespace) -> Predict:
     """What gives the predictions of a frame: a model, a file, or nothing."""
     if args.config is not None:
         from perception.engine.inference import load_model
+        from perception.replay.camera_pictures import by_camera
 
-        return load_model(args.config, args.checkpoint, args.device).predict
+        model = load_model(args.config, args.checkpoint, args.device)
+        return partial(by_camera, model) if model.sees_one_picture else model.predict
     if args.predictions is not None:
+        from perception.replay.camera_pictures import recorded_predictions
         from perception.structures.prediction_lines import read_prediction_lines
 
-        found = read_prediction_lines(args.predictions)
-        return lambda frame: found.get(frame.token)
+        return partial(recorded_predictions, read_prediction_lines(args.predictions))
     return lambda frame: None
 
 
-def chosen_frames(source: FrameSource, count: int) -> Iterator[tuple[int, Frame]]:
-    """Numbers and frames, evenly spread over the recording, with the frames before them as sweeps."""
+def chosen_frames(
+    source: FrameSource, count: int, cameras: Sequence[str] | None = None
+) -> Iterator[tuple[int, Frame]]:
+    """Numbers and frames, evenly spread over the recording, with the frames before them as sweeps.
+
+    With ``cameras`` they have these alone, in this order; a frame that lacks one goes without it.
+    """
+    from perception.replay.camera_pictures import with_cameras
     from perception.replay.history import with_history
 
     every = max(1, len(source) // count) if count else 1
@@ -100,14 +113,32 @@ def chosen_frames(source: FrameSource, count: int) -> Iterator[tuple[int, Frame]
     chosen = islice(enumerate(entries), 0, every * count if count else None, every)
     total = len(range(0, min(len(source), every * count or len(source)), every))
     for number, entry in progress_bar(chosen, total, "drawing"):
-        yield number, entry.load()
+        yield number, with_cameras(entry.load(), cameras)
+
+
+def show(args: argparse.Namespace, drawn: Iterator[tuple[int, Frame]], predict: Predict) -> int:
+    """Show each frame in a window, one after the other, with the classes of its points if they are known."""
+    from rich.console import Console
+
+    from perception.visualization.scene3d import show_scene
+    from perception.visualization.segment_panels import point_classes
+
+    for _, frame in drawn:
+        found = predict(frame)
+        classes = point_classes(frame, found)
+        if classes is not None:
+            swatches = (f"[on rgb({r},{g},{b})]   [/] {name}" for name, (r, g, b) in classes.legend().items())
+            Console().print("  ".join(swatches))
+        show_scene(frame, found, min_score=args.min_score, classes=classes)
+    return 0
 
 
 def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[int, Frame]], predict: Predict) -> int:
     """Write the pictures and, if wanted, the videos."""
     from perception.replay.sinks.global_map import GlobalMapSink, true_map_of
+    from perception.structures import MapPredictions
     from perception.visualization.frame_pictures import frame_pictures, save_picture
-    from perception.visualization.video import write_video
+    from perception.visualization.video import same_size, write_video
 
     stamps: list[int] = []
     reels: dict[str, list[np.ndarray]] = {}
@@ -118,7 +149,7 @@ def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[in
         pictures = frame_pictures(
             frame, found, views=args.views, min_score=args.min_score, with_points=args.points, backend=args.backend,
         )
-        placed = true_map_of(frame) if found is None else found
+        placed = found if isinstance(found, MapPredictions) else true_map_of(frame) if found is None else None
         if whole is not None and placed is not None:
             whole.write(frame, placed)
         paths += [save_picture(args.out / f"{number:04d}_{view}.png", picture) for view, picture in pictures.items()]
@@ -126,7 +157,7 @@ def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[in
         for view, picture in pictures.items() if args.video else ():
             reels.setdefault(view, []).append(picture)
     for view, pictures_of_view in reels.items():
-        paths.append(write_video(args.out / f"{view}.mp4", pictures_of_view, frame_rate(stamps)))
+        paths.append(write_video(args.out / f"{view}.mp4", same_size(pictures_of_view), frame_rate(stamps)))
     if whole is not None:
         fused = whole.close()
         print(f"wrote a map of {len(fused)} elements to {', '.join(map(str, whole.paths))}")

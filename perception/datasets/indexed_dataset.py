@@ -132,6 +132,11 @@ class IndexedDataset(FrameDataset):
         """The row of a frame: paths, float64 poses, and objects in global coordinates as annotated."""
         return self.index.record(index)
 
+    def cameras_of(self, record: FrameRecord) -> tuple[str, ...]:
+        """Names of the cameras that `load` gives a frame, in their order."""
+        present = {camera.name for camera in record.cameras}
+        return tuple(name for name in self.cameras if name in present)
+
     def load(self, index: int) -> Frame:
         """Read one frame: points and boxes in the ego frame, pictures and earlier sweeps as files to read later."""
         record = self.index.record(index)
@@ -178,9 +183,9 @@ class IndexedDataset(FrameDataset):
         )
 
     def _load_cameras(self, record: FrameRecord, ego_from_global: SE3) -> dict[str, Camera]:
-        by_name = {camera.name: camera for camera in record.cameras if camera.name in self.cameras}
-        chosen = [by_name[name] for name in self.cameras if name in by_name]
-        return {camera.name: camera_of_record(camera, self.root, ego_from_global) for camera in chosen}
+        by_name = {camera.name: camera for camera in record.cameras}
+        names = self.cameras_of(record)
+        return {name: camera_of_record(by_name[name], self.root, ego_from_global) for name in names}
 
     def _annotations(self, record: FrameRecord, global_from_ego: SE3) -> Annotations:
         objects = record.objects or []

@@ -130,4 +130,4 @@ def picture_labels(path: Path) -> PixelLabels:
         raise DataError(path, "categories", f"numbers from 0 to {len(CLASS_BY_CATEGORY) - 1}", int(category.max()))
     classes = np.where(codes == 0, SKY, CLASS_BY_CATEGORY[category])
     instances = np.where((codes % INSTANCES_OF_CATEGORY > 0) & (classes < len(THINGS)), codes, 0)
-    return PixelLabels(torch.from_numpy(classes), torch.from_numpy(instances))
+    return PixelLabels(torch.from_numpy(classes), torch.from_numpy(instances), PICTURE_CLASSES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class PictureDataset(FrameDataset):
         """Read the labels of one picture, and where the picture lies."""
         record = self.records[index]
         height, width = picture_size(record.picture)
-        labels = None if record.labels is None else self.read_labels(record.labels)
+        labels = None if record.labels is None else replace(self.read_labels(record.labels), names=self.classes)
         if labels is not None and self.resizes_labels:
             labels = labels.resized(height, width)
         if labels is not None and tuple(labels.classes.shape) != (height, width):

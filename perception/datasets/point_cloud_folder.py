@@ -62,7 +62,7 @@ class PointCloudFolder(FrameDataset):
             self.read = point_reader(suffix, columns)
         except ValueError as error:
             raise ConfigError(f"{self.root}: {error}") from error
-        self.files = _in_order([path for path in self.root.iterdir() if path.suffix.lower() == suffix])
+        self.files = in_order([path for path in self.root.iterdir() if path.suffix.lower() == suffix])
         if not self.files:
             raise DataError(self.root, "folder", f"files *{suffix}", "none")
         self.timestamps = timestamps_of([path.stem for path in self.files], rate_hz)
@@ -119,7 +119,8 @@ def _unix_time_ns(stem: str) -> int | None:
     return None
 
 
-def _in_order(files: Sequence[Path]) -> list[Path]:
+def in_order(files: Sequence[Path]) -> list[Path]:
+    """Files by the numbers that their names are, or by name if one is not a number."""
     if all(_is_number(path.stem) for path in files):
         return sorted(files, key=lambda path: (float(path.stem), path.stem))
     return sorted(files)

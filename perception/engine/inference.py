@@ -12,6 +12,7 @@ from torch import nn
 
 from ..compression.batch_norm import fold_batch_norms
 from ..errors import ConfigError
+from ..models.image_data_preprocessor import ImageDataPreprocessor
 from ..structures import Frame, FramePredictions
 from ..transforms.compose import Compose
 from .build import build_model
@@ -38,6 +39,21 @@ class InferenceModel:
         """Class names in the order of the labels."""
         return tuple(getattr(self.model, "classes", ()))
 
+    @property
+    def sees_one_picture(self) -> bool:
+        """Whether the model sees one picture at a time, so that each camera of a frame has predictions of its own."""
+        return self._pictures is not None
+
+    @property
+    def camera(self) -> str | None:
+        """The camera whose picture such a model sees; None if it takes the only one of a frame."""
+        return None if self._pictures is None else self._pictures.camera
+
+    @property
+    def _pictures(self) -> ImageDataPreprocessor | None:
+        parts = self.model.data_preprocessor.modules()
+        return next((part for part in parts if isinstance(part, ImageDataPreprocessor)), None)
+
     @torch.inference_mode()
     def predict(self, frame: Frame) -> FramePredictions:
         """What is in a frame as a data set or a replay source yields it (transforms not yet applied)."""
@@ -57,7 +73,7 @@ class InferenceModel:
 
     @torch.inference_mode()
     def decode(self, maps: Any, batch: dict[str, Any]) -> FramePredictions:
-        """Boxes or map elements from the raw maps, best first."""
+        """Boxes or map elements, best first, or classes of pixels or points, from the raw maps."""
         return self.model.decode(maps, batch["data_samples"])[0]
 
 

@@ -1,4 +1,4 @@
-"""Predictions as JSON lines, one frame a line, in the order of the dataset."""
+"""Predictions as JSON lines, one frame a line, in the order of the dataset; masks as files beside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE_NAME = "predictions.jsonl"
 
 @HOOKS.register_module()
 class PredictionLogHook(Hook):
-    """Writes what a model predicts in a test.
+    """Writes what a model predicts in a test, see `perception.structures.prediction_lines`.
 
     Args:
         path: a ``.jsonl`` file, or a folder in which it is called ``predictions.jsonl``.
@@ -37,8 +37,8 @@ class PredictionLogHook(Hook):
         self.lines = []
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Keep the lines of a batch."""
-        self.lines += [prediction_line(predictions) for predictions in outputs or ()]
+        """Keep the lines of a batch; masks go to their files at once. Raises DataError if they cannot be written."""
+        self.lines += [prediction_line(predictions, self.path) for predictions in outputs or ()]
 
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Write the lines of all processes in the order of the data set."""

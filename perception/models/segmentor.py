@@ -30,7 +30,7 @@ class Segmentor(BaseModel):
     picture; in training ``raw`` may be a record whose ``logits`` they are. Its ``align_corners``, False if it has none,
     says how logits are resized. A **mask head** gives a record of its own
     and has ``loss(raw, segments)`` on `Segments` a picture and ``decode(raw, sizes)``, which turns the record and a
-    `PictureSize` a picture into a `SegmentationPredictions` a picture (token, time and names are filled in here).
+    `PictureSize` a picture into a `SegmentationPredictions` a picture (token, time, names and things are filled in).
 
     Args:
         backbone: pictures (B, 3, H, W) -> maps of several strides; has ``channels``.
@@ -189,7 +189,10 @@ class Segmentor(BaseModel):
         else:
             found = self.head.decode(raw, sizes)
         return [
-            replace(one, token=frame.token, timestamp_ns=frame.timestamp_ns, class_names=self.classes)
+            replace(
+                one, token=frame.token, timestamp_ns=frame.timestamp_ns, class_names=self.classes,
+                things=self.things or (),
+            )
             for one, frame in zip(found, data_samples, strict=True)
         ]
 

@@ -32,8 +32,8 @@ def source_from(args: argparse.Namespace) -> FrameSource:
     """Open what ``args.source`` and its options ask for. Raises DataError or ConfigError if that cannot be."""
     from .source import open_source
 
-    options = {"scene": args.scene, "keyframes": args.keyframes, **source_options(args.source_options)}
-    return open_source(args.source, **options)
+    options = {"scene": args.scene, "keyframes": args.keyframes, "labels": getattr(args, "labels", None)}
+    return open_source(args.source, **{**options, **source_options(args.source_options)})
 
 
 def source_options(words: Sequence[str]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Pace:
 
     The frame at recorded time t is released (t - t0) / rate seconds after the first one was asked for. Whoever asks
     for the next frame gets the newest that is released, waiting for one if need be; older ones are dropped and counted.
+    Frames of one time, such as the pictures of several cameras, are handed out one after the other or dropped together.
 
     Args:
         rate: speed relative to the recording; 0 releases every frame at once, and none is dropped.
@@ -61,29 +62,47 @@ class Pace:
         if not self.rate:
             yield from pending
             return
-        entries = iter(pending)
-        current, failure = _next(entries)
-        began, first = self.clock.now(), 0 if current is None else current.timestamp_ns
+        moments = _moments(pending)
+        current, failure = _next(moments)
+        began, first = self.clock.now(), 0 if current is None else current[0].timestamp_ns
 
-        def release(entry: PendingFrame) -> float:
-            return began + (entry.timestamp_ns - first) * 1e-9 / self.rate
+        def release(moment: list[PendingFrame]) -> float:
+            return began + (moment[0].timestamp_ns - first) * 1e-9 / self.rate
 
         while current is not None:
-            following, failure = _next(entries)
+            following, failure = _next(moments)
             while following is not None and release(following) <= self.clock.now():
-                self.dropped += 1
+                self.dropped += len(current)
                 current = following
-                following, failure = _next(entries)
+                following, failure = _next(moments)
             self.clock.wait_until(release(current))
-            yield current
+            yield from current
             current = following
         if failure is not None:
             raise failure
 
 
-def _next(entries: Iterator[PendingFrame]) -> tuple[PendingFrame | None, PerceptionError | None]:
-    """The next frame, or None and the reason if there is one."""
+def _moments(pending: Iterable[PendingFrame]) -> Iterator[list[PendingFrame]]:
+    """Frames that follow each other at one time, together; where the recording breaks, after its last good frame."""
+    moment: list[PendingFrame] = []
+    failure: PerceptionError | None = None
     try:
-        return next(entries, None), None
+        for entry in pending:
+            if moment and entry.timestamp_ns != moment[0].timestamp_ns:
+                yield moment
+                moment = []
+            moment.append(entry)
+    except PerceptionError as error:
+        failure = error
+    if moment:
+        yield moment
+    if failure is not None:
+        raise failure
+
+
+def _next(moments: Iterator[list[PendingFrame]]) -> tuple[list[PendingFrame] | None, PerceptionError | None]:
+    """The next moment, or None and the reason if there is one."""
+    try:
+        return next(moments, None), None
     except PerceptionError as error:
         return None, error

@@ -26,7 +26,7 @@ class FrameDetector(Protocol):
         ...
 
     def decode(self, maps: Any, batch: Any) -> FramePredictions:
-        """Boxes or map elements in the ego frame, best first."""
+        """Boxes or map elements in the ego frame, best first; or classes of pixels or of points."""
         ...
 
 

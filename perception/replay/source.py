@@ -24,11 +24,13 @@ class PendingFrame:
         load: reads it.
         global_from_ego: pose of the vehicle if it is known without reading; frames with poses serve each other as
             sweeps.
+        cameras: names of its cameras in the order of `Frame.cameras` if they are known without reading.
     """
 
     timestamp_ns: int
     load: Callable[[], Frame]
     global_from_ego: SE3 | None = None
+    cameras: tuple[str, ...] | None = None
 
 
 class FrameSource(ABC):

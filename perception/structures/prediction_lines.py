@@ -1,15 +1,16 @@
-"""Predictions as JSON lines, one frame a line: token, timestamp_ns, what was found, scores, names.
+"""Predictions as JSON lines, one frame a line: token, timestamp_ns, and what was found in one of four forms.
 
-What was found is ``boxes`` or ``lines``, all in the ego frame. A box is x y z length width height yaw [m, rad], and
-vx vy [m/s] for models that give them; a map line is a list of vertices x y or x y z [m]. ``lanes`` holds the lane graph
-of models that give one, see `perception.structures.lane_records`.
+``boxes`` or ``lines``, with ``scores`` and ``names``, are all in the ego frame. A box is x y z length width height yaw
+[m, rad], and vx vy [m/s] for models that give them; a map line is a list of vertices x y or x y z [m]. ``lanes`` holds
+the lane graph of models that give one, see `perception.structures.lane_records`. ``pixels`` and ``points`` are what
+segmentation gives: the masks lie in files beside the lines, see `perception.structures.mask_records`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +19,116 @@ import torch
 from ..errors import DataError
 from .boxes3d import Boxes3D
 from .lane_records import lane_graph_of, lane_record, rounded
+from .mask_records import pixel_reader, pixel_record, point_reader, point_record
+from .point_labels import PointPredictions
 from .polylines import Polylines
 from .predictions import FramePredictions, Predictions
+from .segmentation import SegmentationPredictions
 from .vector_map import MapPredictions
 
+FIELDS: dict[str, dict[str, type]] = {                     # what a line has besides token and timestamp_ns
+    "boxes": {"boxes": list, "scores": list, "names": list},
+    "lines": {"lines": list, "scores": list, "names": list},
+    "pixels": {"pixels": dict},
+    "points": {"points": dict},
+}
+Entry = FramePredictions | Callable[[], FramePredictions]
 
-def prediction_line(predictions: FramePredictions) -> str:
-    """One frame as JSON. Lengths are rounded to 0.1 mm, scores to six digits; a number that is unknown is null."""
+
+class PredictionLines(Mapping[str, FramePredictions]):
+    """Predictions by frame token, in the order of the lines; masks are read from their files when asked for, each time.
+
+    Args:
+        entries: by token, predictions or what reads them.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = dict(entries)
+
+    def __getitem__(self, token: str) -> FramePredictions:
+        """Those of one frame. Raises DataError if a file of masks is gone or damaged."""
+        entry = self._entries[token]
+        return entry() if callable(entry) else entry
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, token: object) -> bool:
+        return token in self._entries
+
+
+def prediction_line(predictions: FramePredictions, file: Path | str | None = None) -> str:
+    """One frame as JSON. Lengths are rounded to 0.1 mm, scores to six digits; a number that is unknown is null.
+
+    Args:
+        predictions: of the frame.
+        file: the file that the line is for; masks are written beside it, before the line is given.
+
+    Raises:
+        ValueError: there are masks and no ``file``.
+        DataError: masks cannot be written.
+    """
     record: dict[str, Any] = {"token": predictions.token, "timestamp_ns": predictions.timestamp_ns}
-    if isinstance(predictions, MapPredictions):
-        record["lines"] = [rounded(line) for line in predictions.lines]
+    if isinstance(predictions, (SegmentationPredictions, PointPredictions)):
+        if file is None:
+            raise ValueError(f"predictions of frame {predictions.token} have masks: name the `file` they lie beside")
+        if isinstance(predictions, SegmentationPredictions):
+            record["pixels"] = pixel_record(predictions, Path(file))
+        else:
+            record["points"] = point_record(predictions, Path(file))
     else:
-        record["boxes"] = rounded(predictions.boxes.tensor)
-    record["scores"] = rounded(predictions.scores, 6)
-    record["names"] = predictions.names()
-    if isinstance(predictions, MapPredictions) and predictions.lanes is not None:
-        record["lanes"] = lane_record(predictions.lanes)
+        if isinstance(predictions, MapPredictions):
+            record["lines"] = [rounded(line) for line in predictions.lines]
+        else:
+            record["boxes"] = rounded(predictions.boxes.tensor)
+        record["scores"] = rounded(predictions.scores, 6)
+        record["names"] = predictions.names()
+        if isinstance(predictions, MapPredictions) and predictions.lanes is not None:
+            record["lanes"] = lane_record(predictions.lanes)
     return json.dumps(record, allow_nan=False)
 
 
-def read_prediction_lines(path: Path | str) -> dict[str, FramePredictions]:
-    """Predictions by frame token, as `prediction_line` wrote them; their classes are the names that occur in a frame.
+def read_prediction_lines(path: Path | str) -> PredictionLines:
+    """Predictions by frame token, as `prediction_line` wrote them.
+
+    Classes of boxes and map lines are the names that occur in a frame.
 
     Raises:
-        DataError: the file is absent, or a line is malformed (the line and the field are named).
+        DataError: the file is absent, a line is malformed, or a file of masks is missing (the line and the field are
+            named).
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(path, "file", "predictions as JSON lines", error) from error
-    found = (_read_line(f"{path}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip())
-    return {predictions.token: predictions for predictions in found}
+    found = (
+        _read_line(f"{path}:{number}", line, Path(path)) for number, line in enumerate(lines, start=1) if line.strip()
+    )
+    return PredictionLines(dict(found))
 
 
-def _read_line(place: str, line: str) -> FramePredictions:
+def _read_line(place: str, line: str, file: Path) -> tuple[str, Entry]:
     try:
         record = json.loads(line)
     except ValueError as error:
         raise DataError(place, "line", "a JSON object", error) from error
-    kind = "lines" if isinstance(record, dict) and "lines" in record else "boxes"
-    fields = {"token": str, "timestamp_ns": int, kind: list, "scores": list, "names": list}
+    kind = next((kind for kind in FIELDS if isinstance(record, dict) and kind in record), "boxes")
+    fields = {"token": str, "timestamp_ns": int, **FIELDS[kind]}
     for field, wanted in fields.items():
         if not isinstance(record, dict) or not isinstance(record.get(field), wanted):
             got = type(record.get(field)).__name__ if isinstance(record, dict) else type(record).__name__
             raise DataError(place, field, f"a value of type {wanted.__name__}", got)
+    return record["token"], _entry(kind, place, record, file.parent)
+
+
+def _entry(kind: str, place: str, record: dict[str, Any], folder: Path) -> Entry:
+    if kind == "pixels":
+        return pixel_reader(place, record, folder)
+    if kind == "points":
+        return point_reader(place, record, folder)
     return _map_predictions(place, record) if kind == "lines" else _box_predictions(place, record)
 
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from .boxes3d import Boxes3D
+from .point_labels import PointPredictions
 from .se3 import SE3
+from .segmentation import SegmentationPredictions
 from .vector_map import MapPredictions
 
 
@@ -61,4 +63,4 @@ class Predictions:
         return replace(self, boxes=self.boxes.to(device), scores=self.scores.to(device), labels=self.labels.to(device))
 
 
-FramePredictions = Predictions | MapPredictions
+FramePredictions = Predictions | MapPredictions | SegmentationPredictions | PointPredictions

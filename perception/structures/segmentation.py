@@ -57,6 +57,7 @@ class PixelLabels:
         classes: (H, W) int64 class; IGNORE_LABEL where it is unknown or of no interest.
         instances: (H, W) int64 number of the instance within the picture, from 1; 0 where there is none. None if
             instances are not labelled.
+        names: of the classes, in their order; none if unknown.
 
     Raises:
         ValueError: a map is not (H, W) int64, or the two differ in size.
@@ -64,6 +65,7 @@ class PixelLabels:
 
     classes: Tensor
     instances: Tensor | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in (("classes", self.classes), ("instances", self.instances)):
@@ -105,7 +107,8 @@ class PixelLabels:
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> PixelLabels:
         """The same change of both planes, each (H, W) int64."""
-        return PixelLabels(change(self.classes), None if self.instances is None else change(self.instances))
+        instances = None if self.instances is None else change(self.instances)
+        return replace(self, classes=change(self.classes), instances=instances)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +185,7 @@ class SegmentationPredictions:
         panoptic: regions that do not overlap, of models that give them.
         instances: objects, likewise.
         class_names: names of the classes; empty if they are those of the data set.
+        things: classes whose regions are instances; empty if the model does not tell instances apart.
 
     Raises:
         ValueError: the map is not (H, W) int64, or the parts differ in size.
@@ -193,6 +197,7 @@ class SegmentationPredictions:
     panoptic: PanopticPrediction | None = None
     instances: InstancePrediction | None = None
     class_names: tuple[str, ...] = ()
+    things: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _check_map("classes", self.classes)

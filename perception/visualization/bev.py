@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from perception.structures import Boxes3D, Frame, FramePredictions, MapPredictions, PointCloud
+from perception.structures import Boxes3D, Frame, FramePredictions, MapPredictions, PointCloud, Predictions
 
+from .class_map import ClassMap
 from .legend import draw_legend
 from .map_lines import NamedLine, predicted_lines, true_lines
 from .palette import TRUTH_COLOR, Color, class_color, truth_color
+from .theme import DARK, LIGHT, Theme
 
-BACKGROUND = (14, 17, 23)
-GRID = (38, 44, 54)
+BACKGROUND, GRID = DARK.background, DARK.grid
 GROUND_RGB, HIGH_RGB = np.array([70.0, 80.0, 100.0]), np.array([235.0, 240.0, 245.0])
 
 
@@ -25,6 +26,7 @@ def render_bev(
     extent: float = 51.2,
     size: int = 800,
     min_score: float = 0.3,
+    classes: ClassMap | None = None,
 ) -> np.ndarray:
     """Draw a frame from above, x (forward) up and y (left) to the left.
 
@@ -38,16 +40,19 @@ def render_bev(
         extent: half-width of the drawn square [m].
         size: width and height of the picture [pixels].
         min_score: predictions below it are left out.
+        classes: of the frame's points, which then have the colours of their classes instead of their heights, on a
+            light background.
 
     Returns:
         (size, size, 3) uint8 RGB.
     """
-    canvas = np.full((size, size, 3), BACKGROUND, dtype=np.uint8)
+    theme = DARK if classes is None else LIGHT
+    canvas = np.full((size, size, 3), theme.background, dtype=np.uint8)
     if frame.points is not None:
-        _splat(canvas, frame.points, extent)
+        _splat(canvas, frame.points, extent, classes, theme.point_size)
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    _draw_rings(draw, extent, size)
+    _draw_rings(draw, extent, size, theme)
     true, predicted = true_lines(frame), []
     if isinstance(predictions, MapPredictions):
         predicted = predicted_lines(predictions, min_score)
@@ -56,12 +61,12 @@ def render_bev(
     if frame.annotations is not None:
         known = frame.annotations[frame.annotations.labels >= 0]
         _draw_boxes(draw, known.boxes, [TRUTH_COLOR] * len(known), extent, size, width=3)
-    if predictions is not None and not isinstance(predictions, MapPredictions):
+    if isinstance(predictions, Predictions):
         kept = predictions[predictions.scores >= min_score]
         _draw_boxes(draw, kept.boxes, [class_color(name) for name in kept.names()], extent, size, width=2)
     scale = size / (2 * extent)
     ego = [(size / 2 - 0.9 * scale, size / 2 - 3.7 * scale), (size / 2 + 0.9 * scale, size / 2 + 0.9 * scale)]
-    draw.rectangle(ego, outline=(240, 240, 240))
+    draw.rectangle(ego, outline=theme.ego)
     entries = {f"{name} (true)": truth_color(name) for name, _ in true}
     draw_legend(draw, entries | {name: class_color(name) for name, _ in predicted})
     return np.asarray(picture)
@@ -72,24 +77,29 @@ def _to_pixels(xy: np.ndarray, extent: float, size: int) -> np.ndarray:
     return np.stack([extent - xy[..., 1], extent - xy[..., 0]], axis=-1) * (size / (2 * extent))
 
 
-def _splat(canvas: np.ndarray, points: PointCloud, extent: float) -> None:
-    """Colour the pixel of each point by its height, the highest on top."""
+def _splat(canvas: np.ndarray, points: PointCloud, extent: float, classes: ClassMap | None, width: int) -> None:
+    """Colour the square of each point by its class, or else by its height; the highest are on top."""
     xyz = points.xyz.cpu().numpy()
-    xyz = xyz[np.isfinite(xyz).all(axis=1)]
-    xyz = xyz[np.argsort(xyz[:, 2], kind="stable")]                              # the last write wins: the highest
-    cells = np.floor(_to_pixels(xyz[:, :2], extent, len(canvas))).astype(np.int64)
-    inside = ((cells >= 0) & (cells < len(canvas))).all(axis=1)
-    share = np.clip((xyz[inside, 2] + 0.3) / 3.0, 0.0, 1.0)[:, None]             # (N, 1), 0 on the ground
-    canvas[cells[inside, 1], cells[inside, 0]] = GROUND_RGB + share * (HIGH_RGB - GROUND_RGB)
+    rows = np.flatnonzero(np.isfinite(xyz).all(axis=1))
+    rows = rows[np.argsort(xyz[rows, 2], kind="stable")]                         # the last write wins: the highest
+    cells = np.floor(_to_pixels(xyz[rows, :2], extent, len(canvas))).astype(np.int64)
+    inside = ((cells >= 0) & (cells <= len(canvas) - width)).all(axis=1)
+    cells, rows = cells[inside], rows[inside]
+    share = np.clip((xyz[rows, 2] + 0.3) / 3.0, 0.0, 1.0)[:, None]               # (N, 1), 0 on the ground
+    colors = GROUND_RGB + share * (HIGH_RGB - GROUND_RGB)
+    if classes is not None:
+        colors = classes.colors[rows]
+    for right, down in reversed(list(np.ndindex(width, width))):       # each point's own pixel last
+        canvas[cells[:, 1] + down, cells[:, 0] + right] = colors
 
 
-def _draw_rings(draw: ImageDraw.ImageDraw, extent: float, size: int) -> None:
+def _draw_rings(draw: ImageDraw.ImageDraw, extent: float, size: int, theme: Theme) -> None:
     step = 10.0 if extent <= 60 else 25.0
     for radius in np.arange(step, extent * 1.5, step):
         pixels = radius * size / (2 * extent)
-        draw.ellipse([size / 2 - pixels, size / 2 - pixels, size / 2 + pixels, size / 2 + pixels], outline=GRID)
+        draw.ellipse([size / 2 - pixels, size / 2 - pixels, size / 2 + pixels, size / 2 + pixels], outline=theme.grid)
         if radius < extent:
-            draw.text((size / 2 + 2, size / 2 - pixels - 11), f"{radius:.0f} m", fill=(110, 118, 130))
+            draw.text((size / 2 + 2, size / 2 - pixels - 11), f"{radius:.0f} m", fill=theme.text)
 
 
 def _draw_boxes(

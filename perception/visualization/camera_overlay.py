@@ -11,6 +11,7 @@ from torch import Tensor
 
 from perception.structures import Calibration, Camera, Frame, FramePredictions
 
+from .class_map import ClassMap
 from .strokes import Stroke, strokes_of
 
 NEAR = 0.2                                       # metres; segments are cut at this depth before they are projected
@@ -54,22 +55,33 @@ def draw_strokes(
 
 
 def draw_points(
-    picture: np.ndarray, calibration: Calibration, points: Tensor, *, max_depth: float = 60.0
+    picture: np.ndarray,
+    calibration: Calibration,
+    points: Tensor,
+    *,
+    max_depth: float = 60.0,
+    classes: ClassMap | None = None,
 ) -> np.ndarray:
-    """Draw ego-frame points (N, 3) into (H, W, 3) uint8, near red to far blue; returns a new picture."""
+    """Draw ego-frame points (N, 3) into (H, W, 3) uint8; returns a new picture.
+
+    Points are near red to far blue or, where ``classes`` of the N points are given, have the colours of their classes.
+    """
     out = picture.copy()
-    uvd = calibration.project(points[torch.isfinite(points).all(dim=1)].double()).cpu().numpy()
-    uvd = uvd[np.isfinite(uvd).all(axis=1)]
-    uvd = uvd[(uvd[:, 2] > NEAR) & (uvd[:, 2] < max_depth)]
-    uvd = uvd[np.argsort(-uvd[:, 2], kind="stable")]                             # near points are drawn last
+    uvd = calibration.project(points.double()).cpu().numpy()                     # (N, 3)
+    seen = np.isfinite(uvd).all(axis=1) & (uvd[:, 2] > NEAR) & (uvd[:, 2] < max_depth)
+    rows = np.flatnonzero(seen if classes is None else seen & classes.is_known)
+    rows = rows[np.argsort(-uvd[rows, 2], kind="stable")]                        # near points are drawn last
+    uvd = uvd[rows]
     cells = np.floor(uvd[:, :2] + 0.5).astype(np.int64)
+    share = uvd[:, 2:] / max_depth
+    colors = np.concatenate([255 * (1 - share), 90 + 60 * share, 255 * share], axis=1)
+    if classes is not None:
+        colors = classes.colors[rows]
     for du in (0, 1):
         for dv in (0, 1):
-            columns, rows = cells[:, 0] + du, cells[:, 1] + dv
-            inside = (columns >= 0) & (columns < out.shape[1]) & (rows >= 0) & (rows < out.shape[0])
-            share = uvd[inside, 2:] / max_depth
-            colors = np.concatenate([255 * (1 - share), 90 + 60 * share, 255 * share], axis=1)
-            out[rows[inside], columns[inside]] = colors
+            columns, lines = cells[:, 0] + du, cells[:, 1] + dv
+            inside = (columns >= 0) & (columns < out.shape[1]) & (lines >= 0) & (lines < out.shape[0])
+            out[lines[inside], columns[inside]] = colors[inside]
     return out
 
 

@@ -21,11 +21,13 @@ from perception.errors import PerceptionError
 from perception.structures import SE3, Calibration, Frame, FramePredictions
 
 from .camera_overlay import NEAR, draw_strokes
+from .class_map import ClassMap
 from .strokes import Stroke, strokes_of
+from .theme import DARK, LIGHT, Theme
 
 logger = logging.getLogger(__name__)
 
-BACKGROUND = (14, 17, 23)
+BACKGROUND = DARK.background
 PROBE = "import open3d as o3d; r = o3d.visualization.rendering.OffscreenRenderer(8, 8); r.render_to_image()"
 
 
@@ -55,6 +57,7 @@ def render_scene(
     size: tuple[int, int] = (960, 540),
     min_score: float = 0.3,
     backend: str = "auto",
+    classes: ClassMap | None = None,
 ) -> np.ndarray:
     """Draw points and true (green) and predicted (by class) boxes or map lines from a free viewpoint.
 
@@ -65,6 +68,8 @@ def render_scene(
         size: width and height [pixels] of the default viewpoint.
         min_score: predictions below it are left out.
         backend: "open3d", "software", or "auto", which is Open3D where its renderer works.
+        classes: of the frame's points, which then have the colours of their classes instead of their heights, on a
+            light background.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -76,11 +81,18 @@ def render_scene(
         raise ValueError(f'backend must be "auto", "open3d" or "software", got {backend!r}')
     view = view or chase_camera(*size)
     draw = _render_open3d if backend == "open3d" or (backend == "auto" and open3d_renders()) else _render_software
-    return draw(_coloured_points(frame), strokes_of(frame, predictions, min_score), view)
+    theme = DARK if classes is None else LIGHT
+    return draw(_coloured_points(frame, classes), strokes_of(frame, predictions, min_score), view, theme)
 
 
-def show_scene(frame: Frame, predictions: FramePredictions | None = None, *, min_score: float = 0.3) -> None:
-    """Open a window with the scene and return when it is closed.
+def show_scene(
+    frame: Frame,
+    predictions: FramePredictions | None = None,
+    *,
+    min_score: float = 0.3,
+    classes: ClassMap | None = None,
+) -> None:
+    """Open a window with the scene, see `render_scene`, and return when it is closed.
 
     Raises:
         PerceptionError: this machine has no display.
@@ -90,7 +102,8 @@ def show_scene(frame: Frame, predictions: FramePredictions | None = None, *, min
     import open3d as o3d
 
     lines = [_line_set(o3d, stroke) for stroke in strokes_of(frame, predictions, min_score)]
-    o3d.visualization.draw_geometries([_point_cloud(o3d, *_coloured_points(frame)), *lines], window_name=frame.token)
+    points = _point_cloud(o3d, *_coloured_points(frame, classes))
+    o3d.visualization.draw_geometries([points, *lines], window_name=frame.token)
 
 
 @functools.cache
@@ -107,12 +120,15 @@ def open3d_renders() -> bool:
     return probe.returncode == 0
 
 
-def _coloured_points(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3) positions and (N, 3) colours in [0, 1] by height."""
+def _coloured_points(frame: Frame, classes: ClassMap | None) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) positions and (N, 3) colours in [0, 1] by class, or else by height."""
     if frame.points is None:
         return np.zeros((0, 3)), np.zeros((0, 3))
     xyz = frame.points.xyz.double().cpu().numpy()
-    xyz = xyz[np.isfinite(xyz).all(axis=1)]
+    finite = np.isfinite(xyz).all(axis=1)
+    xyz = xyz[finite]
+    if classes is not None:
+        return xyz, classes.colors[finite] / 255.0
     share = np.clip((xyz[:, 2:] + 0.5) / 4.0, 0.0, 1.0)                           # (N, 1)
     low, high = np.array([0.25, 0.35, 0.60]), np.array([1.0, 0.95, 0.75])
     return xyz, low + share * (high - low)
@@ -142,17 +158,17 @@ def _offscreen(width: int, height: int) -> Any:
 
 
 def _render_open3d(
-    points: tuple[np.ndarray, np.ndarray], strokes: list[Stroke], view: Calibration
+    points: tuple[np.ndarray, np.ndarray], strokes: list[Stroke], view: Calibration, theme: Theme
 ) -> np.ndarray:
     renderer = _offscreen(view.width, view.height)
     import open3d as o3d
 
     scene, rendering = renderer.scene, o3d.visualization.rendering
     scene.clear_geometry()
-    scene.set_background(np.array([*BACKGROUND, 255]) / 255.0)
+    scene.set_background(np.array([*theme.background, 255]) / 255.0)
     scene.view.set_post_processing(False)                                         # colours as given, no tone mapping
     dots, lines = rendering.MaterialRecord(), rendering.MaterialRecord()
-    dots.shader, dots.point_size = "defaultUnlit", 2.0
+    dots.shader, dots.point_size = "defaultUnlit", 1.0 + theme.point_size
     lines.shader, lines.line_width = "unlitLine", 2.0
     if len(points[0]):
         scene.add_geometry("points", _point_cloud(o3d, *points), dots)
@@ -164,16 +180,19 @@ def _render_open3d(
 
 
 def _render_software(
-    points: tuple[np.ndarray, np.ndarray], strokes: list[Stroke], view: Calibration
+    points: tuple[np.ndarray, np.ndarray], strokes: list[Stroke], view: Calibration, theme: Theme
 ) -> np.ndarray:
     """The same scene by painting points from far to near, then the strokes."""
-    canvas = np.full((view.height, view.width, 3), BACKGROUND, dtype=np.uint8)
+    canvas = np.full((view.height, view.width, 3), theme.background, dtype=np.uint8)
     uvd = view.project(torch.from_numpy(points[0])).numpy()                       # (N, 3)
     seen = np.isfinite(uvd).all(axis=1) & (uvd[:, 2] > NEAR)
     order = np.flatnonzero(seen)[np.argsort(-uvd[seen, 2], kind="stable")]
     cells = np.floor(uvd[order, :2] + 0.5).astype(np.int64)
-    inside = ((cells >= 0) & (cells < (view.width, view.height))).all(axis=1)
-    canvas[cells[inside, 1], cells[inside, 0]] = 255 * points[1][order[inside]]
+    last = np.array([view.width, view.height]) - theme.point_size
+    inside = ((cells >= 0) & (cells <= last)).all(axis=1)
+    cells, colors = cells[inside], np.round(255 * points[1][order[inside]])
+    for right, down in reversed(list(np.ndindex(theme.point_size, theme.point_size))):
+        canvas[cells[:, 1] + down, cells[:, 0] + right] = colors
     picture = Image.fromarray(canvas)
     draw_strokes(ImageDraw.Draw(picture), strokes, view, width=2)
     return np.asarray(picture)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from perception.structures import Boxes3D, Frame, FramePredictions, MapPredictions
+from perception.structures import Boxes3D, Frame, FramePredictions, MapPredictions, Predictions
 
 from .map_lines import NamedLine, predicted_lines, true_lines
 from .palette import TRUTH_COLOR, Color, class_color, truth_color
@@ -36,7 +36,7 @@ def strokes_of(frame: Frame, predictions: FramePredictions | None, min_score: fl
     """True and predicted boxes and map lines in the order of drawing; those with numbers that are not finite left out.
 
     Map lines without height lie on the ego frame's ground plane, z = 0. They are cut into pieces of at most 1 m, so
-    that little is lost where a line passes the camera.
+    that little is lost where a line passes the camera. Classes of pixels and points have no strokes.
     """
     strokes: list[Stroke] = []
     if isinstance(predictions, MapPredictions):
@@ -46,7 +46,7 @@ def strokes_of(frame: Frame, predictions: FramePredictions | None, min_score: fl
     if frame.annotations is not None:
         known = frame.annotations[frame.annotations.labels >= 0]
         strokes += _box_strokes(known.boxes, [TRUTH_COLOR] * len(known))
-    if predictions is not None and not isinstance(predictions, MapPredictions):
+    if isinstance(predictions, Predictions):
         kept = predictions[predictions.scores >= min_score]
         strokes += _box_strokes(kept.boxes, [class_color(name) for name in kept.names()])
     return [stroke for stroke in strokes if len(stroke.segments) and np.isfinite(stroke.segments).all()]

@@ -11,6 +11,15 @@ import numpy as np
 from perception.atomic_write import atomic_path
 
 
+def same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Pictures (H, W, 3) uint8 with black added at the right and below the smaller ones, so that a video takes them."""
+    height, width = (max((picture.shape[axis] for picture in pictures), default=0) for axis in (0, 1))
+    return [
+        np.pad(picture, ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)))
+        for picture in pictures
+    ]
+
+
 def write_video(path: Path, pictures: Sequence[np.ndarray], rate: float) -> Path:
     """Write pictures as H.264, whole or not at all; returns the path.
 

@@ -76,6 +76,12 @@ def test_every_frame_is_seen_or_dropped_in_order_and_none_too_early(gaps: list[f
         assert all(at >= time / rate - 1e-6 for time, at in zip(recorded, moments, strict=True))
 
 
+def test_frames_of_one_time_are_handed_out_or_dropped_together():
+    recorded, _, dropped = seen([0.0, 0.0, 0.1, 0.1, 0.2, 0.2, 0.9], rate=1.0, work=0.15)
+    assert recorded == [0.0, 0.0, 0.2, 0.2, 0.9]           # busy to 0.3 s, when 0.2 is the newest
+    assert dropped == 2
+
+
 def test_no_frames_are_no_error():
     assert seen([], rate=1.0, work=0.1) == ([], [], 0)
 

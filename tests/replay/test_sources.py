@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from recordings import write_nuscenes_scene
 
 from perception.errors import ConfigError, DataError
@@ -51,7 +52,7 @@ def test_the_kind_can_be_said(shared_data: Path):
 
 def test_every_source_has_a_name_and_a_layout_of_its_own():
     sources = known_sources()
-    assert set(sources) == {"nuscenes", "argoverse2", "kitti_raw", "kitti_object", "folder", "mcap"}
+    assert set(sources) == {"nuscenes", "argoverse2", "kitti_raw", "kitti_object", "folder", "mcap", "pictures"}
     assert len({cls.LAYOUT for cls in sources.values()}) == len(sources)
 
 
@@ -59,6 +60,13 @@ def test_every_source_has_a_name_and_a_layout_of_its_own():
 @pytest.mark.parametrize("path", ["", "nowhere", "nowhere:scene-1", "\0"])
 def test_no_source_reads_or_chokes_on_what_is_not_there(name: str, path: str):
     assert not known_sources()[name].can_read(path or "no/such/folder")
+
+
+def test_cameras_known_without_reading_are_those_of_the_frame(shared_data: Path):
+    for path in SAMPLES:
+        for entry in open_source(shared_data / path).pending():
+            assert entry.cameras == tuple(entry.load().cameras)
+            break
 
 
 # Poses, pictures and annotations.
@@ -94,6 +102,40 @@ def test_frames_carry_the_true_map_of_the_region_asked_for(shared_data: Path, pa
         assert set(frame.vector_map.names()) == {"ped_crossing", "divider", "boundary"}
         assert float(frame.vector_map.lines.vertices.abs().amax()) <= 30.0
     assert all(frame.vector_map is None for frame in open_source(shared_data / path, **options))
+
+
+def test_labels_of_points_come_with_a_keyframe_that_asks_for_them(shared_data: Path):
+    [frame] = open_source(shared_data / "nuscenes/devkit_root", keyframes=True, labels=True)
+    assert frame.points is not None
+    assert frame.point_labels is not None
+    assert len(frame.point_labels) == len(frame.points)
+    assert frame.point_labels.instances is not None        # panoptic goes before lidarseg
+    assert {camera.labels for camera in frame.cameras.values()} == {None}
+    [bare] = open_source(shared_data / "nuscenes/devkit_root", keyframes=True)
+    assert bare.point_labels is None
+
+
+def test_labels_of_pixels_come_where_a_picture_has_some(shared_data: Path, tmp_path: Path):
+    root = shutil.copytree(shared_data / "nuscenes/devkit_root", tmp_path / "root", copy_function=os.symlink)
+    [picture] = (root / "samples/CAM_FRONT").iterdir()
+    codes = root / f"image_panoptic/CAM_FRONT/{picture.stem}.png"
+    codes.parent.mkdir(parents=True)
+    Image.fromarray(np.full((900, 1600), 17_003, np.uint16)).save(codes)
+    [frame] = open_source(root, keyframes=True, labels=True)
+    labels = frame.cameras["CAM_FRONT"].labels
+    assert labels is not None
+    assert labels.instances is not None
+    assert [labels.names[label] for label in labels.classes.unique()] == ["car"]
+    assert labels.instances.unique().tolist() == [17_003]
+    assert frame.cameras["CAM_BACK"].labels is None
+
+
+def test_labels_that_a_recording_does_not_have_are_refused(shared_data: Path, tmp_path: Path):
+    root = write_nuscenes_scene(tmp_path)
+    with pytest.raises(DataError, match="labels: expected lidarseg, panoptic or image_panoptic, got none of them"):
+        open_source(root, labels=True)
+    with pytest.raises(ConfigError, match='a KITTI raw drive with velodyne_points/data has no option "labels"'):
+        open_source(shared_data / "kitti/raw_2011_09_26_sequence", labels=True)
 
 
 def test_a_camera_whose_pictures_are_missing_is_left_out_with_a_warning(

@@ -1,4 +1,4 @@
-"""Predictions as JSON lines: one frame a line, whole lines even if the run is killed."""
+"""Predictions as JSON lines: one frame a line, whole lines even if the run is killed; masks as files beside them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ...structures.prediction_lines import prediction_line
 class JsonLinesSink:
     """Appends a line a frame, see `perception.structures.prediction_lines`.
 
-    A line is handed to the system in one write, so a reader sees whole lines at any time. An older file of that name is
-    replaced.
+    A line is handed to the system in one write, so a reader sees whole lines at any time, and the files of masks that
+    it names are there before it. An older file of that name is replaced.
 
     Args:
         path: the file.
@@ -25,8 +25,8 @@ class JsonLinesSink:
         self._file = open(self.path, "wb", buffering=0)    # noqa: SIM115  # closed by close()
 
     def write(self, frame: Frame, predictions: FramePredictions) -> None:
-        """One line, on disk at once."""
-        self._file.write((prediction_line(predictions) + "\n").encode())
+        """One line, on disk at once. Raises DataError if a file of masks cannot be written."""
+        self._file.write((prediction_line(predictions, self.path) + "\n").encode())
 
     def close(self) -> None:
         """Close the file."""

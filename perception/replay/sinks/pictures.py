@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...structures import Frame, FramePredictions
+from ...structures import Frame, FramePredictions, SegmentationPredictions
 
 
 class PictureSink:
     """Writes some frames as PNG: ``NNNN_bev.png``, and ``NNNN_cameras.png`` if the frame has pictures.
 
+    Of a model that sees one picture at a time, the picture alone is drawn.
+
     Args:
         folder: where to.
         count: pictures at most.
         every: frames from one picture to the next.
-        min_score: boxes and map elements below it are not drawn.
+        min_score: boxes, map elements and objects below it are not drawn.
 
     Raises:
         ValueError: ``count`` or ``every`` is below 1.
@@ -35,5 +37,6 @@ class PictureSink:
         from ...visualization.frame_pictures import frame_pictures, save_picture
 
         self._drawn += 1
-        pictures = frame_pictures(frame, predictions, views=("bev", "cameras"), min_score=self.min_score)
+        views = ("cameras",) if isinstance(predictions, SegmentationPredictions) else ("bev", "cameras")
+        pictures = frame_pictures(frame, predictions, views=views, min_score=self.min_score)
         self.paths += [save_picture(self.folder / f"{number:04d}_{view}.png", pictures[view]) for view in pictures]

@@ -54,6 +54,6 @@ class Argoverse2LogSource(FrameSource):
     def pending(self) -> Iterator[PendingFrame]:
         """Its sweeps, oldest first."""
         for index in range(len(self.dataset)):
-            lidar = self.dataset.record(index).lidar
-            pose = pose_from_row(lidar.global_from_ego)
-            yield PendingFrame(lidar.timestamp_ns, partial(self.dataset.load, index), pose)
+            record = self.dataset.record(index)
+            pose, cameras = pose_from_row(record.lidar.global_from_ego), self.dataset.cameras_of(record)
+            yield PendingFrame(record.lidar.timestamp_ns, partial(self.dataset.load, index), pose, cameras)

@@ -48,4 +48,4 @@ class KittiObjectSource(FrameSource):
     def pending(self) -> Iterator[PendingFrame]:
         """Its frames by name; they are of many drives."""
         for index, token in enumerate(self.dataset.frame_tokens):
-            yield PendingFrame(frame_time(token), partial(self.dataset.load, index))
+            yield PendingFrame(frame_time(token), partial(self.dataset.load, index), cameras=self.dataset.cameras)

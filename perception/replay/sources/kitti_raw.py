@@ -39,6 +39,7 @@ class KittiRawSource(FrameSource):
 
     def pending(self) -> Iterator[PendingFrame]:
         """Its sweeps, oldest first."""
-        poses = self.dataset.global_from_ego
+        poses, cameras = self.dataset.global_from_ego, self.dataset.cameras
         for index, timestamp_ns in enumerate(self.dataset.timestamps):
-            yield PendingFrame(timestamp_ns, partial(self.dataset.load, index), poses[index] if poses else None)
+            pose = poses[index] if poses else None
+            yield PendingFrame(timestamp_ns, partial(self.dataset.load, index), pose, cameras)

@@ -128,7 +128,8 @@ class McapSource(FrameSource):
 
 def _as_pending(stream: FoxgloveStream, moment: CloudMoment | None) -> Iterator[PendingFrame]:
     if moment is not None:
-        yield PendingFrame(moment.timestamp_ns, partial(stream.frame_of, moment), moment.global_from_ego)
+        load, cameras = partial(stream.frame_of, moment), tuple(moment.images)
+        yield PendingFrame(moment.timestamp_ns, load, moment.global_from_ego, cameras)
 
 
 def _schema_label(schema: Any) -> str:

@@ -6,12 +6,15 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ...datasets.index import FrameRecord, SweepRecord, pose_from_row
 from ...datasets.nuscenes import NuScenesDataset
 from ...datasets.nuscenes_index import CAMERAS, SPLITS_OF_VERSION, build_nuscenes_index
+from ...datasets.nuscenes_pictures import label_path, picture_labels
+from ...datasets.nuscenes_point_labels import KINDS
 from ...errors import ConfigError, DataError, suggestion
 from ...structures import Frame
 from ..source import FrameSource, PendingFrame
@@ -30,15 +33,17 @@ class NuScenesScene(FrameSource):
         scene: name of the scene, such as "scene-0061".
         keyframes: play the keyframes alone; their sweeps come from the tables.
         map_region: x0, y0, x1, y1 [m] of `Frame.vector_map`, which is None without it.
+        labels: read what is labelled in keyframes: points (panoptic, else lidarseg) and, as the synthetic city has it,
+            pixels (``image_panoptic/``).
 
     Raises:
-        DataError: the tables are broken.
+        DataError: the tables are broken, or labels are asked for and there are none.
         ConfigError: the root has no such scene, or several and none is named.
     """
 
     NAME = "nuscenes"
     LAYOUT = "a nuScenes scene as ROOT:scene-0061"
-    OPTIONS = frozenset({"scene", "keyframes", "map_region"})
+    OPTIONS = frozenset({"scene", "keyframes", "map_region", "labels"})
 
     def __init__(
         self,
@@ -46,11 +51,14 @@ class NuScenesScene(FrameSource):
         scene: str | None = None,
         keyframes: bool = False,
         map_region: Sequence[float] | None = None,
+        labels: bool = False,
     ) -> None:
         root, named = _split_path(path)
         self.scene, version = _find_scene(root, scene or named)
         self.brings_sweeps = keyframes
-        self.dataset = _open_scene(root, version, self.scene, KEYFRAME_SWEEPS if keyframes else 0, map_region)
+        num_sweeps = KEYFRAME_SWEEPS if keyframes else 0
+        self.dataset = _open_scene(root, version, self.scene, num_sweeps, map_region, labels)
+        self.labels = labels
         self._frames = self._keyframes() if keyframes else self._all_sweeps()
 
     @classmethod
@@ -70,7 +78,12 @@ class NuScenesScene(FrameSource):
 
     def _keyframe(self, index: int, record: FrameRecord) -> PendingFrame:
         lidar = record.lidar
-        return PendingFrame(lidar.timestamp_ns, partial(self.dataset.load, index), pose_from_row(lidar.global_from_ego))
+        pose, cameras = pose_from_row(lidar.global_from_ego), self.dataset.cameras_of(record)
+        return PendingFrame(lidar.timestamp_ns, partial(self._load_keyframe, index), pose, cameras)
+
+    def _load_keyframe(self, index: int) -> Frame:
+        frame = self.dataset.load(index)
+        return _with_pixel_labels(frame, self.dataset.root) if self.labels else frame
 
     def _all_sweeps(self) -> list[PendingFrame]:
         frames: list[PendingFrame] = []
@@ -102,7 +115,7 @@ class NuScenesScene(FrameSource):
                 vector_map=self.dataset.local_map(keyframe, pose),
             )
 
-        return PendingFrame(sweep.timestamp_ns, load, pose)
+        return PendingFrame(sweep.timestamp_ns, load, pose, cameras=())
 
 
 def _split_path(path: str) -> tuple[Path, str | None]:
@@ -138,7 +151,7 @@ def _scene_names(table: Path) -> list[str]:
 
 
 def _open_scene(
-    root: Path, version: str, scene: str, num_sweeps: int, map_region: Sequence[float] | None
+    root: Path, version: str, scene: str, num_sweeps: int, map_region: Sequence[float] | None, labels: bool
 ) -> NuScenesDataset:
     """The data set of one scene, over an index that is made for the occasion."""
     with tempfile.TemporaryDirectory() as folder:
@@ -150,10 +163,29 @@ def _open_scene(
             NuScenesDataset, root, version=version, split="all", index=index, num_sweeps=num_sweeps,
             map=None if map_region is None else {"region": map_region},
         )
-        dataset = open_index()
-        present = {camera.name: (root / camera.path).is_file() for camera in dataset.record(0).cameras}
+        first = open_index().record(0)
+        present = {camera.name: (root / camera.path).is_file() for camera in first.cameras}
         names = [name for name in CAMERAS if present.get(name)]
         if names and len(names) < len(present):
             absent = ", ".join(name for name, is_there in present.items() if not is_there)
             logger.warning("%s: the pictures of %s have no file and are left out", scene, absent)
-        return open_index(cameras=names)
+        return open_index(cameras=names, point_labels=_kind_of_labels(root, first) if labels else None)
+
+
+def _kind_of_labels(root: Path, record: FrameRecord) -> str | None:
+    """The best labels of points that there are; None if pixels alone are labelled. Raises DataError without any."""
+    kinds = [kind for kind in reversed(KINDS) if getattr(record, kind) is not None]
+    if not kinds and not any((root / label_path(camera.path)).is_file() for camera in record.cameras):
+        raise DataError(root, "labels", "lidarseg, panoptic or image_panoptic", "none of them")
+    return kinds[0] if kinds else None
+
+
+def _with_pixel_labels(frame: Frame, root: Path) -> Frame:
+    """With the labels of those pictures that have some."""
+    cameras = dict(frame.cameras)
+    for name, camera in cameras.items():
+        assert isinstance(camera.source, Path)             # a data set of files
+        path = root / label_path(camera.source.relative_to(root).as_posix())
+        if path.is_file():
+            cameras[name] = replace(camera, labels=picture_labels(path))
+    return replace(frame, cameras=cameras)

@@ -50,7 +50,7 @@ class PointCloudFolderSource(FrameSource):
     def pending(self) -> Iterator[PendingFrame]:
         """Its files by name, a tenth of a second apart unless their names are times."""
         for index, timestamp_ns in enumerate(self.dataset.timestamps):
-            yield PendingFrame(timestamp_ns, partial(self.dataset.load, index))
+            yield PendingFrame(timestamp_ns, partial(self.dataset.load, index), cameras=())
 
 
 def _suffixes(folder: Path) -> set[str]:
