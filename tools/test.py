@@ -5,6 +5,9 @@ Examples:
     python tools/test.py CONFIG CHECKPOINT --json metrics.json --out predictions.jsonl --fuse
     torchrun --nproc-per-node 2 tools/test.py CONFIG CHECKPOINT --launcher pytorch
 
+--out takes the predictions of every task as JSON lines that tools/visualize.py --predictions draws; masks of pixels
+and points lie beside NAME.jsonl in NAME_masks, as PNG and .npz files.
+
 Prints one line a metric; distances are in metres (_m), angles in radians (_rad), times in seconds (_s).
 """
 
@@ -21,7 +24,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="model, test data and metrics")
     parser.add_argument("checkpoint", type=Path, help="weights that fit the config")
-    parser.add_argument("--out", type=Path, help="write the predictions here: a .jsonl file or a folder")
+    parser.add_argument("--out", type=Path, help="write predictions here: a .jsonl file or a folder; masks go beside")
     parser.add_argument("--json", type=Path, help="write the metrics to this file")
     parser.add_argument("--work-dir", type=Path, help="folder for the log (work_dirs/CONFIG_NAME/test)")
     parser.add_argument("--fuse", action="store_true", help="fold batch normalisation into the layers before it")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -103,7 +103,7 @@ def chosen_frames(
 ) -> Iterator[tuple[int, Frame]]:
     """Numbers and frames, evenly spread over the recording, with the frames before them as sweeps.
 
-    With ``cameras`` they have these alone, in this order; a frame that lacks one goes without it.
+    With ``cameras`` they have these alone, in this order; a frame without pictures stays as it is.
     """
     from perception.replay.camera_pictures import with_cameras
     from perception.replay.history import with_history
@@ -129,7 +129,8 @@ def show(args: argparse.Namespace, drawn: Iterator[tuple[int, Frame]], predict: 
         if classes is not None:
             swatches = (f"[on rgb({r},{g},{b})]   [/] {name}" for name, (r, g, b) in classes.legend().items())
             Console().print("  ".join(swatches))
-        show_scene(frame, found, min_score=args.min_score, classes=classes)
+        shapes = None if isinstance(found, Mapping) else found
+        show_scene(frame, shapes, min_score=args.min_score, classes=classes)
     return 0
 
 

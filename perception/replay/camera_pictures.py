@@ -145,10 +145,18 @@ def recorded_predictions(
 
 
 def with_cameras(frame: Frame, cameras: Sequence[str] | None) -> Frame:
-    """A frame with those of its cameras that are named, in that order; None leaves all."""
-    if cameras is None:
+    """A frame with those of its cameras that are named, in that order; None, or a frame without any, leaves all.
+
+    Raises:
+        ConfigError: the frame has pictures but none of a camera's name (the nearest one is suggested).
+    """
+    if cameras is None or not frame.cameras:
         return frame
-    return replace(frame, cameras={name: frame.cameras[name] for name in cameras if name in frame.cameras})
+    for name in cameras:
+        if name not in frame.cameras:
+            hint, known = suggestion(name, frame.cameras), ", ".join(frame.cameras)
+            raise ConfigError(f'frame {frame.token} has no camera "{name}"{hint}; it has {known}')
+    return replace(frame, cameras={name: frame.cameras[name] for name in cameras})
 
 
 def _cameras_of(entry: PendingFrame) -> tuple[str, ...]:

@@ -142,15 +142,15 @@ def _read_png(path: Path, field: str, size: Sequence[int], modes: Sequence[str])
 
     try:
         with Image.open(path) as picture:
-            found, wanted = (picture.mode, picture.size), (tuple(modes), (size[1], size[0]))
-            if picture.mode in modes and picture.size == wanted[1]:
+            mode, (width, height) = picture.mode, picture.size
+            if mode in modes and [height, width] == list(size):
                 return np.asarray(picture)
     except FileNotFoundError as error:
         raise DataError(path, field, "a PNG file", "no such file") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:     # Pillow's ways to refuse a file
         raise DataError(path, field, "a whole PNG picture", error) from error
-    expected = f"{wanted[1][0]} x {wanted[1][1]} pixels of mode {' or '.join(wanted[0])}"
-    raise DataError(path, field, expected, f"{found[1][0]} x {found[1][1]} of mode {found[0]}")
+    expected = f"{size[1]} x {size[0]} pixels of mode {' or '.join(modes)}"
+    raise DataError(path, field, expected, f"{width} x {height} of mode {mode}")
 
 
 def _read_archive(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> list[Any]:

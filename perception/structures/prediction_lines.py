@@ -32,32 +32,31 @@ FIELDS: dict[str, dict[str, type]] = {                     # what a line has bes
     "pixels": {"pixels": dict},
     "points": {"points": dict},
 }
-Entry = FramePredictions | Callable[[], FramePredictions]
+Read = Callable[[], FramePredictions]
 
 
 class PredictionLines(Mapping[str, FramePredictions]):
     """Predictions by frame token, in the order of the lines; masks are read from their files when asked for, each time.
 
     Args:
-        entries: by token, predictions or what reads them.
+        read: what gives the predictions of a frame, by token.
     """
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
-        self._entries = dict(entries)
+    def __init__(self, read: Mapping[str, Read]) -> None:
+        self._read = dict(read)
 
     def __getitem__(self, token: str) -> FramePredictions:
         """Those of one frame. Raises DataError if a file of masks is gone or damaged."""
-        entry = self._entries[token]
-        return entry() if callable(entry) else entry
+        return self._read[token]()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._read)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._read)
 
     def __contains__(self, token: object) -> bool:
-        return token in self._entries
+        return token in self._read
 
 
 def prediction_line(predictions: FramePredictions, file: Path | str | None = None) -> str:
@@ -110,7 +109,7 @@ def read_prediction_lines(path: Path | str) -> PredictionLines:
     return PredictionLines(dict(found))
 
 
-def _read_line(place: str, line: str, file: Path) -> tuple[str, Entry]:
+def _read_line(place: str, line: str, file: Path) -> tuple[str, Read]:
     try:
         record = json.loads(line)
     except ValueError as error:
@@ -121,15 +120,12 @@ def _read_line(place: str, line: str, file: Path) -> tuple[str, Entry]:
         if not isinstance(record, dict) or not isinstance(record.get(field), wanted):
             got = type(record.get(field)).__name__ if isinstance(record, dict) else type(record).__name__
             raise DataError(place, field, f"a value of type {wanted.__name__}", got)
-    return record["token"], _entry(kind, place, record, file.parent)
-
-
-def _entry(kind: str, place: str, record: dict[str, Any], folder: Path) -> Entry:
     if kind == "pixels":
-        return pixel_reader(place, record, folder)
+        return record["token"], pixel_reader(place, record, file.parent)
     if kind == "points":
-        return point_reader(place, record, folder)
-    return _map_predictions(place, record) if kind == "lines" else _box_predictions(place, record)
+        return record["token"], point_reader(place, record, file.parent)
+    found = _map_predictions(place, record) if kind == "lines" else _box_predictions(place, record)
+    return record["token"], lambda: found
 
 
 def _box_predictions(place: str, record: dict[str, Any]) -> Predictions:

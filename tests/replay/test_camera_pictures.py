@@ -153,6 +153,9 @@ def test_a_replay_writes_masks_that_come_back_for_the_cameras_of_each_frame(tmp_
     assert torch.equal(masks["front"].classes, HalfLit().predict(picture_frame(third, "front")).classes)
     assert recorded_predictions(found, second) is None
     assert list(recorded_predictions(found, with_cameras(first, ["right"]))) == ["right"]
+    assert with_cameras(second, ["right"]) is second
+    with pytest.raises(ConfigError, match=r'frame frame-0 has no camera "rihgt" \(did you mean "right"\?\)'):
+        with_cameras(first, ["rihgt"])
 
 
 def test_a_model_of_pictures_says_something_of_each_camera():
@@ -175,6 +178,21 @@ def test_a_model_of_whole_frames_gets_the_recording_as_it_is_and_no_choice_of_ca
     with pytest.raises(ConfigError, match="the model sees frames as a whole: --cameras front cannot be chosen"):
         source_for(WholeFrames(), rig, ["front"])
     assert len(source_for(HalfLit(), rig)) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "camera", "count"),
+    [("mcap/kitti_3frames.mcap", "", 3), ("kitti/raw_2011_09_26_sequence", "image_02", 11),
+     ("nuscenes/devkit_root", "CAM_FRONT", 6), ("kitti/object_root", "image_2", 1)],
+)
+def test_real_recordings_are_played_picture_by_picture(shared_data: Path, path: str, camera: str, count: int):
+    pictures = CameraPictures(open_source(shared_data / path))
+    assert len(pictures) == count
+    frame = next(iter(pictures))
+    [(name, picture)] = frame.cameras.items()
+    assert frame.token.endswith(f"/{name}")
+    assert name.startswith(camera)
+    assert picture.source is not None
 
 
 # Folders of pictures.
