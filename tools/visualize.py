@@ -141,8 +141,7 @@ def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[in
     from perception.visualization.frame_pictures import frame_pictures, save_picture
     from perception.visualization.video import same_size, write_video
 
-    stamps: list[int] = []
-    reels: dict[str, list[np.ndarray]] = {}
+    reels: dict[str, list[tuple[int, np.ndarray]]] = {}
     paths: list[Path] = []
     whole = None if args.map_out is None else GlobalMapSink(args.map_out)
     for number, frame in drawn:
@@ -154,10 +153,10 @@ def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[in
         if whole is not None and placed is not None:
             whole.write(frame, placed)
         paths += [save_picture(args.out / f"{number:04d}_{view}.png", picture) for view, picture in pictures.items()]
-        stamps.append(frame.timestamp_ns)
         for view, picture in pictures.items() if args.video else ():
-            reels.setdefault(view, []).append(picture)
-    for view, pictures_of_view in reels.items():
+            reels.setdefault(view, []).append((frame.timestamp_ns, picture))
+    for view, reel in reels.items():
+        stamps, pictures_of_view = zip(*reel, strict=True)
         paths.append(write_video(args.out / f"{view}.mp4", same_size(pictures_of_view), frame_rate(stamps)))
     if whole is not None:
         fused = whole.close()
