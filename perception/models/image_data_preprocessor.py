@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -205,7 +205,7 @@ def padded_labels(labels: PixelLabels, size: tuple[int, int]) -> PixelLabels:
     height, width = labels.classes.shape
     border = (0, size[1] - width, 0, size[0] - height)
     instances = None if labels.instances is None else F.pad(labels.instances, border)
-    return PixelLabels(F.pad(labels.classes, border, value=IGNORE_LABEL), instances)
+    return replace(labels, classes=F.pad(labels.classes, border, value=IGNORE_LABEL), instances=instances)
 
 
 def _image(camera: Camera) -> Tensor:

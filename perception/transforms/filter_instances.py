@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from ..registry import TRANSFORMS
-from ..structures import Camera, Frame, PixelLabels
+from ..structures import Camera, Frame
 from ..structures.segmentation import IGNORE_LABEL
 
 
@@ -40,10 +39,9 @@ class FilterInstances:
             return camera
         numbers, of_pixel, counts = labels.instances.unique(return_inverse=True, return_counts=True)
         is_small = ((counts < self.min_pixels) & (numbers > 0))[of_pixel]                # (H, W)
-        kept = PixelLabels(
-            torch.where(is_small, IGNORE_LABEL, labels.classes), torch.where(is_small, 0, labels.instances)
-        )
-        return replace(camera, labels=kept)
+        classes = labels.classes.masked_fill(is_small, IGNORE_LABEL)
+        instances = labels.instances.masked_fill(is_small, 0)
+        return replace(camera, labels=replace(labels, classes=classes, instances=instances))
 
     def __repr__(self) -> str:
         return f"FilterInstances(min_pixels={self.min_pixels})"

@@ -91,7 +91,7 @@ def _joined(tiles: Sequence[Camera]) -> Camera:
         last = max(last, int(renumbered.max()))
     has_instances = all(entry.instances is not None for entry in labels)
     return Camera(None, 0, image=image, labels=PixelLabels(
-        _grid([entry.classes for entry in labels]), _grid(instances) if has_instances else None
+        _grid([entry.classes for entry in labels]), _grid(instances) if has_instances else None, labels[0].names
     ))
 
 

@@ -64,7 +64,7 @@ class PanopticCopyPaste:
             below, image=torch.where(mask, other_image, image), source=None,
             labels=PixelLabels(
                 torch.where(mask, other_labels.classes, labels.classes),
-                torch.where(mask, numbers + first * (numbers > 0), instances),
+                torch.where(mask, numbers + first * (numbers > 0), instances), labels.names,
             ),
         )
 
