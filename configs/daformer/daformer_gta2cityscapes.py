@@ -6,16 +6,12 @@ converted first and named:
     python tools/train.py CONFIG --cfg-options model.student.pretrained=work_dirs/mit_b5.pth
 """
 
-_base_ = ["../_base_/models/daformer_mitb5.py", "../_base_/schedules/daformer_40k.py"]
+_base_ = [
+    "../_base_/models/daformer_mitb5.py", "../_base_/datasets/gta_to_cityscapes.py",
+    "../_base_/schedules/daformer_40k.py",
+]
 
 plugins = ["daformer"]
-
-# Published crops are 512 x 512, the source's out of pictures brought into 1280 x 720, the target's out of 1024 x 512.
-source_labels = {                                  # training number by GTA's; the others are ignored
-    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14,
-    28: 15, 31: 16, 32: 17, 33: 18,
-}
-rare_classes = dict(temperature=0.01, min_pixels=3000)                 # of SourceTargetPairs
 
 model = dict(
     _delete_=True,

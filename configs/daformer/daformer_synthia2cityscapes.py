@@ -5,9 +5,19 @@ Without terrain, truck and train, so mIoU over 16 classes is that over 19 times 
 
 _base_ = ["./daformer_gta2cityscapes.py"]
 
-# Published source pictures are brought into 1280 x 760 before they are cropped.
-source_labels = {                                  # training number by Synthia's; the others are ignored
-    "_delete_": True,
-    3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9, 1: 10, 10: 11, 17: 12, 8: 13, 18: 14, 19: 15,
-    20: 16, 12: 17, 11: 18,
-}
+source_root = "data/synthia"
+
+train_dataloader = dict(
+    dataset=dict(
+        source=dict(
+            type="SynthiaDataset", root=source_root,
+            transforms=[
+                dict(type="LoadImages"),
+                dict(type="RandomResizeImages", scales=(1.0, 1.0), size=(760, 1280)),
+                dict(type="RandomCropImages", size=_base_.crop, max_share=0.75),
+                dict(type="RandomFlip", prob_x=0.0),
+            ],
+        ),
+        counts="work_dirs/synthia_pixel_counts.json",
+    ),
+)

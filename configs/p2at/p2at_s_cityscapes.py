@@ -1,12 +1,9 @@
 """P2AT-S for Cityscapes, with the defaults of the authors' code and the class weights that it ships."""
 
-_base_ = ["../_base_/models/p2at.py", "../_base_/schedules/p2at_cityscapes.py"]
+_base_ = ["../_base_/models/p2at.py", "../_base_/datasets/cityscapes.py", "../_base_/schedules/p2at_cityscapes.py"]
 
 model = dict(
-    classes=(
-        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
-        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
-    ),
+    classes=_base_.class_names,
     head=dict(
         criterion=dict(
             auxiliary_weight=0.5, semantic_weight=0.5, threshold=0.9, min_kept=100_000,
@@ -15,5 +12,16 @@ model = dict(
                 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507,
             ),
         ),
+    ),
+)
+train_dataloader = dict(
+    batch_size=4,                                    # of each of two processes
+    dataset=dict(
+        transforms=[
+            dict(type="LoadImages"),
+            dict(type="RandomResizeImages", scales=(0.5, 2.1), steps=17, size=(1024, 2048)),
+            dict(type="RandomFlip", prob_x=0.0),
+            dict(type="RandomCropImages", size=(1024, 1024)),
+        ],
     ),
 )

@@ -1,10 +1,23 @@
 """PEM as published for the 100 things and 50 sorts of stuff of ADE20K (PQ 38.5; things 37.0, stuff 41.1)."""
 
-_base_ = ["./pem_r50_ade20k_semantic.py"]
+_base_ = ["../_base_/models/pem.py", "../_base_/datasets/ade20k_panoptic.py", "../_base_/schedules/pem_160k.py"]
 
-stuff = (
-    0, 1, 2, 3, 4, 5, 6, 9, 11, 13, 16, 17, 21, 25, 26, 28, 29, 34, 40, 46, 48, 51, 52, 54, 59, 60, 61, 63, 68, 77, 79,
-    84, 91, 94, 96, 99, 100, 101, 105, 106, 109, 113, 114, 117, 122, 128, 131, 140, 141, 145,
+model = dict(
+    data_preprocessor=dict(short_side=(640, 2560)),
+    classes=_base_.class_names,
+    things=_base_.things,
+    backbone=dict(norm_eval=True, norm_grad=False),
+    head=dict(num_classes=150, things=_base_.things),
 )
-things = tuple(sorted(set(range(150)) - set(stuff)))
-model = dict(things=things, head=dict(things=things))
+train_dataloader = dict(
+    batch_size=4,                                    # of each of 8 processes
+    dataset=dict(
+        transforms=[
+            dict(type="LoadImages"),
+            dict(type="RandomResizeImages", scales=(0.5, 2.0), steps=16, short_side=640, long_limit=2560),
+            dict(type="PhotometricDistortion", swap_channels=False),
+            dict(type="RandomFlip", prob_x=0.0),
+            dict(type="RandomCropImages", size=(640, 640), fill=128),
+        ],
+    ),
+)

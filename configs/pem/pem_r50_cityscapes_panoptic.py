@@ -2,5 +2,9 @@
 
 _base_ = ["./pem_r50_cityscapes_semantic.py"]
 
-things = (11, 12, 13, 14, 15, 16, 17, 18)            # person to bicycle
-model = dict(things=things, head=dict(things=things))
+model = dict(things=_base_.things, head=dict(things=_base_.things))
+train_dataloader = dict(dataset=dict(labels="instances"))
+val_dataloader = dict(dataset=dict(labels="instances"))
+test_dataloader = val_dataloader
+val_evaluator = [dict(type="PanopticSegmentationMetric"), dict(type="SemanticSegmentationMetric")]
+test_evaluator = val_evaluator

@@ -39,7 +39,7 @@ class PanopticFile:
         categories: by rising id.
         pictures: fields of each picture, in the order of the file; ``id`` and ``file_name`` among them.
         masks: file name of the segments' picture by the id of the picture; empty if nothing is labelled.
-        segments: by that file name, (S, 3) int64: id, position of the category, whether it is a crowd.
+        segments: by the last part of that name, (S, 3) int64: id, position of the category, whether it is a crowd.
     """
 
     path: Path
@@ -70,7 +70,7 @@ def read_panoptic_file(path: Path) -> PanopticFile:
         masks = {row["image_id"]: row["file_name"] for row in content.get("annotations", ())}
         place = {category.id: position for position, category in enumerate(categories)}
         segments = {
-            row["file_name"]: _segments(path, row["file_name"], row["segments_info"], place)
+            Path(row["file_name"]).name: _segments(path, row["file_name"], row["segments_info"], place)
             for row in content.get("annotations", ())
         }
     except KeyError as error:

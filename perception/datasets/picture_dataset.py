@@ -86,6 +86,9 @@ class PictureDataset(FrameDataset):
         things = tuple(name for name in self.METAINFO["things"] if name in self.classes)
         return {**super().metainfo, "things": things}
 
+    def __len__(self) -> int:
+        return len(self.records)
+
     def load(self, index: int) -> Frame:
         """Read the labels of one picture, and where the picture lies."""
         record = self.records[index]

@@ -54,6 +54,9 @@ class RedrawnPictures(FrameDataset):
         """That of the data set."""
         return self.inner.metainfo
 
+    def __len__(self) -> int:
+        return len(self.inner)
+
     def load(self, index: int) -> Frame:
         """A frame of the data set, whatever it shows."""
         return self.inner.load(index)

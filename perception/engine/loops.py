@@ -136,7 +136,8 @@ class _MetricLoop(BaseLoop):
         dataset = self.dataloader.dataset
         if len(dataset) == 0:
             raise ConfigError(f"{self.stage}_dataloader: the dataset is empty")
-        self.evaluator.dataset_meta = {"classes": getattr(dataset, "classes", ())}
+        classes = {"classes": getattr(dataset, "classes", ())}
+        self.evaluator.dataset_meta = {**classes, **getattr(dataset, "metainfo", {})}
 
     @torch.no_grad()
     def run(self) -> dict[str, float]:

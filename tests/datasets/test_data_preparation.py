@@ -110,7 +110,9 @@ def test_objects_of_no_points_are_refused(tmp_path):
         run_objects("nuscenes", tmp_path, "--out", tmp_path / "db", "--min-points", 0)
 
 
-@pytest.mark.parametrize("name", ["nuscenes", "argoverse2", "kitti", "synthetic"])
+@pytest.mark.parametrize("name", [
+    "nuscenes", "argoverse2", "kitti", "synthetic", "cityscapes", "cityscapes_panoptic", "camvid",
+])
 def test_every_dataset_config_names_known_types_and_all_classes(name):
     config = load_config(CONFIGS / f"{name}.py")
     dataset = config.train_dataloader.dataset

@@ -119,15 +119,6 @@ def test_every_config_builds_the_published_network(path):
     assert sum(parameter.numel() for parameter in network.parameters()) == 85_155_283
 
 
-@pytest.mark.parametrize(("config", "ids", "absent"), [
-    ("daformer_gta2cityscapes", 19, set()), ("daformer_synthia2cityscapes", 19, {0, 13, 14, 22}),
-])
-def test_the_labels_of_the_source_become_the_training_numbers(config, ids, absent):
-    labels = load_config(CONFIGS / f"{config}.py").source_labels
-    assert sorted(labels.values()) == list(range(ids))
-    assert not absent & set(labels)
-
-
 def test_the_published_groups_of_parameters_are_those_of_the_schedule():
     keys = load_config(CONFIGS / "daformer_gta2cityscapes.py").optim_wrapper.paramwise_cfg.custom_keys
     assert {key: dict(value) for key, value in keys.items()} == {"head": {"lr_mult": 10.0}, "norm": {"decay_mult": 0.0}}

@@ -29,6 +29,7 @@ def small_model(name: str) -> Segmentor:
     """The model of a config with few channels."""
     config: dict[str, Any] = load_config(CONFIGS / f"{name}.py").model
     config["backbone"]["base_channels"] = 8
+    config["data_preprocessor"]["short_side"] = None
     config["head"]["pixel_decoder"].update(channels=8, mask_channels=8)
     config["head"]["decoder"].update(channels=16, num_queries=5, layers=2, heads=4, hidden=16)
     config["head"]["loss"].update(num_points=32)

@@ -4,6 +4,7 @@ plugins = ["kmax"]
 
 model = dict(
     type="Segmentor",
+    data_preprocessor=dict(type="ImageDataPreprocessor", mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)),
     backbone=dict(type="ResNet", depth=50, norm_eps=1e-3, norm_momentum=0.01),
     head=dict(
         type="KMaXHead",
