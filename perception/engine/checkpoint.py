@@ -104,12 +104,14 @@ def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any], name:
         name: how an error calls the checkpoint, by default the file.
 
     Raises:
-        CheckpointError: unreadable, or made for another architecture; lists missing, unexpected and misshaped keys.
+        CheckpointError: unreadable, made for other classes, or for another architecture; lists the classes, or the
+            missing, unexpected and misshaped keys.
     """
     if isinstance(source, Mapping):
         checkpoint, name = source, name or "checkpoint"
     else:
         checkpoint, name = load_checkpoint(source), name or str(source)
+    _check_classes(model, checkpoint, name)
     given = {key.removeprefix("module."): value for key, value in checkpoint["state_dict"].items()}
     own = model.state_dict()
     missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
@@ -123,6 +125,22 @@ def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any], name:
         told = "; ".join(f"{len(keys)} {kind}: {_short(keys)}" for kind, keys in kinds.items() if keys)
         raise CheckpointError(f"{name}: made for another architecture than {type(model).__name__}: {told}")
     model.load_state_dict(given, strict=False)     # not strict for the sake of absent num_batches_tracked alone
+
+
+def _check_classes(model: nn.Module, checkpoint: Mapping[str, Any], name: str) -> None:
+    """Refuse weights whose classes are known to be others than the model's, even if they are as many."""
+    meta = checkpoint.get("meta")
+    theirs = [str(one) for one in meta.get("classes") or ()] if isinstance(meta, Mapping) else []
+    own = [str(one) for one in getattr(model, "classes", None) or ()]
+    if not theirs or not own or theirs == own:
+        return
+    told = f"{name}: made for {len(theirs)} classes ({_short(theirs)}), the model has {len(own)} ({_short(own)})"
+    if sorted(theirs) == sorted(own):
+        first = next(place for place, pair in enumerate(zip(theirs, own, strict=True)) if pair[0] != pair[1])
+        raise CheckpointError(f"{told}: class {first} is {theirs[first]} in the one and {own[first]} in the other")
+    lists = {"only in the checkpoint": (theirs, own), "only in the model": (own, theirs)}
+    alone = {where: [one for one in some if one not in others] for where, (some, others) in lists.items()}
+    raise CheckpointError(told + "".join(f"; {where}: {_short(some)}" for where, some in alone.items() if some))
 
 
 def _read_torch(path: Path) -> Any:

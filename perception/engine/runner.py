@@ -133,7 +133,7 @@ class Runner(MMEngineRunner):
             raise CheckpointError(f"{filename}: holds weights only (no {', '.join(missing)}): use load_from instead")
         self._resume = True
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        weights = {"state_dict": checkpoint.get("train_state_dict", checkpoint["state_dict"])}
+        weights = {**checkpoint, "state_dict": checkpoint.get("train_state_dict", checkpoint["state_dict"])}
         load_weights(self._bare_model(), weights, filename)
         self._load_training_state(checkpoint, filename)
         self._has_loaded = True

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from perception.datasets.cityscapes_labels import CLASSES
-from perception.datasets.gta import GTADataset
+from perception.datasets.gta import IDS, GTADataset
 from perception.datasets.picture_dataset import CAMERA, PictureDataset
-from perception.datasets.synthia import SynthiaDataset
+from perception.datasets.synthia import ID_OF_CLASS, SynthiaDataset
 from perception.errors import DataError
 
 
@@ -82,3 +82,10 @@ def test_pictures_of_games_may_be_unlabelled(kind: type[PictureDataset], tmp_pat
     write_gta(tmp_path, np.array([[7]]), (1, 1))
     dataset = kind(tmp_path, pictures="images", masks=None)
     assert dataset[0].cameras[CAMERA].labels is None
+
+
+def test_the_classes_have_the_published_numbers():
+    """By training number, as DAFormer's conversions have them."""
+    assert IDS == (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+    numbers = [ID_OF_CLASS[name] for name in CLASSES]
+    assert numbers == [3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20, 12, 11]

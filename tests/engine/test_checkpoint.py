@@ -231,3 +231,26 @@ def test_the_training_tool_tells_of_a_hostile_checkpoint_in_one_line(tmp_path: P
     assert result.stderr.startswith("error: ")
     assert "refused, since loading it would run code" in result.stderr
     assert not trace.exists()
+
+
+class Named(nn.Linear):
+    """A model of three classes."""
+
+    classes = ("car", "bus", "tree")
+
+
+@pytest.mark.parametrize(("classes", "expected"), [
+    (["car", "tree"], r"made for 2 classes \(car, tree\), the model has 3 \(car, bus, tree\); only in the model: bus"),
+    (["car", "tree", "bus"], r"made for 3 .*: class 1 is tree in the one and bus in the other"),
+])
+def test_weights_of_other_classes_are_refused(classes: list[str], expected: str):
+    checkpoint = {"state_dict": Named(2, 2).state_dict(), "meta": {"classes": classes}}
+    with pytest.raises(CheckpointError, match=expected):
+        load_weights(Named(2, 2), checkpoint)
+
+
+@pytest.mark.parametrize("meta", [{}, {"classes": []}, {"classes": ["car", "bus", "tree"]}])
+def test_weights_that_do_not_say_their_classes_or_have_the_same_are_taken(meta: dict[str, list[str]]):
+    model = Named(2, 2)
+    load_weights(model, {"state_dict": {"weight": torch.ones(2, 2), "bias": torch.ones(2)}, "meta": meta})
+    assert model.weight.eq(1).all()
