@@ -10,3 +10,4 @@ model = dict(
 )
 test_dataloader = _base_.waymo_as_cityscapes
 test_evaluator = _base_.waymo_panoptic
+train_cfg = optim_wrapper = param_scheduler = None        # nothing is trained

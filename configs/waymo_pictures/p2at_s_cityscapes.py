@@ -7,3 +7,4 @@ _base_ = ["../p2at/p2at_s_cityscapes.py", "../_base_/datasets/waymo_pictures.py"
 
 test_dataloader = _base_.waymo_as_cityscapes
 test_evaluator = _base_.waymo_semantic
+train_cfg = optim_wrapper = param_scheduler = None        # nothing is trained
