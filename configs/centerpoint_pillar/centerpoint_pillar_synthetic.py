@@ -7,10 +7,6 @@ max_iters = 600
 point_range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 voxel_size = (0.4, 0.4, 8.0)
 grid = (256, 256)
-classes = (
-    "car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle", "bicycle", "pedestrian",
-    "traffic_cone",
-)
 
 model = dict(
     type="Detector",
@@ -25,7 +21,7 @@ model = dict(
     head=dict(
         type="CenterHead",
         in_channels=64,
-        tasks=[classes],
+        tasks=[_base_.class_names],
         common_heads=dict(reg=(2, 2), height=(1, 2), dim=(3, 2), rot=(2, 2), vel=(2, 2)),
         shared_channels=32,
         head_channels=32,

@@ -6,12 +6,6 @@ plugins = ["flatformer"]
 point_range = (-102.4, -102.4, -4.0, 102.4, 102.4, 4.0)
 voxel_size = (0.4, 0.4, 8.0)
 grid = (512, 512)
-classes = (
-    "ARTICULATED_BUS", "BICYCLE", "BICYCLIST", "BOLLARD", "BOX_TRUCK", "BUS", "CONSTRUCTION_BARREL",
-    "CONSTRUCTION_CONE", "DOG", "LARGE_VEHICLE", "MESSAGE_BOARD_TRAILER", "MOBILE_PEDESTRIAN_CROSSING_SIGN",
-    "MOTORCYCLE", "MOTORCYCLIST", "PEDESTRIAN", "REGULAR_VEHICLE", "SCHOOL_BUS", "SIGN", "STOP_SIGN", "STROLLER",
-    "TRUCK", "TRUCK_CAB", "VEHICULAR_TRAILER", "WHEELCHAIR", "WHEELED_DEVICE", "WHEELED_RIDER",
-)
 
 model = dict(
     type="Detector",
@@ -25,7 +19,7 @@ model = dict(
     head=dict(
         type="CenterHead",
         in_channels=256,
-        tasks=[classes],
+        tasks=[_base_.class_names],
         common_heads=dict(reg=(2, 2), height=(1, 2), dim=(3, 2), rot=(2, 2)),    # the benchmark scores no velocity
         coder=dict(
             type="CenterCoder", voxel_size=voxel_size, point_range=point_range, out_size_factor=1, max_num=1000,

@@ -4,7 +4,7 @@ python tools/create_data.py index argoverse2 data/argoverse2/sensor --split val 
 python tools/train.py configs/flatformer/flatformer_av2_sample.py --cfg-options index=work_dirs/av2.parquet
 """
 
-_base_ = ["../_base_/default_runtime.py"]
+_base_ = ["../_base_/classes/argoverse2_detection.py", "../_base_/default_runtime.py"]
 
 plugins = ["flatformer"]
 max_iters = 250
@@ -14,12 +14,6 @@ point_range = (-102.4, -102.4, -4.0, 102.4, 102.4, 4.0)
 voxel_size = (0.4, 0.4, 8.0)
 grid = (512, 512)
 momentum = 0.1                                     # of the normalisations: their statistics follow a short training
-classes = (
-    "ARTICULATED_BUS", "BICYCLE", "BICYCLIST", "BOLLARD", "BOX_TRUCK", "BUS", "CONSTRUCTION_BARREL",
-    "CONSTRUCTION_CONE", "DOG", "LARGE_VEHICLE", "MESSAGE_BOARD_TRAILER", "MOBILE_PEDESTRIAN_CROSSING_SIGN",
-    "MOTORCYCLE", "MOTORCYCLIST", "PEDESTRIAN", "REGULAR_VEHICLE", "SCHOOL_BUS", "SIGN", "STOP_SIGN", "STROLLER",
-    "TRUCK", "TRUCK_CAB", "VEHICULAR_TRAILER", "WHEELCHAIR", "WHEELED_DEVICE", "WHEELED_RIDER",
-)
 
 model = dict(
     type="Detector",
@@ -39,7 +33,7 @@ model = dict(
     head=dict(
         type="CenterHead",
         in_channels=64,
-        tasks=[classes],
+        tasks=[_base_.class_names],
         common_heads=dict(reg=(2, 1), height=(1, 1), dim=(3, 1), rot=(2, 1)),
         shared_channels=32,
         shared_momentum=momentum,
@@ -65,7 +59,7 @@ dataset = dict(
     transforms=[
         dict(type="AggregateSweeps", num_sweeps=0),        # a replay offers earlier ones
         dict(type="RangeFilter", point_range=point_range),
-        dict(type="FilterClasses", classes=classes, min_points=1),
+        dict(type="FilterClasses", classes=_base_.class_names, min_points=1),
     ],
 )
 train_dataloader = dict(

@@ -7,10 +7,6 @@ max_iters = 1400
 point_range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
 voxel_size = (0.4, 0.4, 8.0)
 grid = (256, 256)
-classes = (
-    "car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle", "bicycle", "pedestrian",
-    "traffic_cone",
-)
 
 model = dict(
     type="Detector",
@@ -27,7 +23,7 @@ model = dict(
     head=dict(
         type="CenterHead",
         in_channels=64,
-        tasks=[classes],
+        tasks=[_base_.class_names],
         common_heads=dict(reg=(2, 1), height=(1, 1), dim=(3, 1), rot=(2, 1), axis=(2, 1), vel=(2, 1)),
         shared_channels=32,
         head_channels=32,

@@ -1,16 +1,12 @@
 """A FlatFormer of a few thousand parameters for tests, without data: inherit from it and add the loaders."""
 
-_base_ = ["../_base_/default_runtime.py"]
+_base_ = ["../_base_/classes/nuscenes_detection.py", "../_base_/default_runtime.py"]
 
 plugins = ["flatformer"]
 max_iters = 10
 point_range = (-25.6, -25.6, -5.0, 25.6, 25.6, 3.0)
 voxel_size = (0.8, 0.8, 8.0)
 grid = (64, 64)
-classes = (
-    "car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle", "bicycle", "pedestrian",
-    "traffic_cone",
-)
 
 model = dict(
     type="Detector",
@@ -26,7 +22,7 @@ model = dict(
     head=dict(
         type="CenterHead",
         in_channels=16,
-        tasks=[classes],
+        tasks=[_base_.class_names],
         common_heads=dict(reg=(2, 1), height=(1, 1), dim=(3, 1), rot=(2, 1), vel=(2, 1)),
         shared_channels=8,
         head_channels=8,

@@ -2,8 +2,9 @@
 
     torchrun --nproc-per-node 2 tools/train.py configs/kmax/kmax_small_synthetic.py --launcher pytorch
 
-Beside what kmax_small.py says: the pixels that masks are read from tell their class too, and pixels of small segments
-count for more in the masks' entropy.
+Three things are not in the paper: the pixels that masks are read from tell their class too, those of small segments
+count for more in the masks' entropy, and masks begin sharper. Clusters sum up their pixels, so evaluation needs
+pictures of the size that was trained on.
 """
 
 _base_ = [
@@ -11,7 +12,7 @@ _base_ = [
     "../_base_/schedules/onecycle_small.py", "../_base_/default_runtime.py",
 ]
 
-max_iters = 1500
+max_iters = 1300
 
 model = dict(
     classes=_base_.class_names,
@@ -24,7 +25,8 @@ model = dict(
         num_queries=48,                            # so many segments has one picture of a hundred
         things=_base_.things,
         pixel_decoder=dict(channels=(64, 32, 32, 16)),
-        decoder=dict(hidden=256),
+        decoder=dict(hidden=256, mask_scale=1.0),
+        max_instances=50,
         semantic_branch="pixel",
         semantic_channels=(64,),
         loss=dict(
@@ -33,9 +35,6 @@ model = dict(
         ),
     ),
 )
-optim_wrapper = dict(paramwise_cfg=dict(
-    no_decay=("norm", "bias", "_table", "centers"),
-    lr_mult={"mask_norm": 5.0},                    # the sharpness of masks: it begins at a tenth
-))
+optim_wrapper = dict(paramwise_cfg=dict(no_decay=("norm", "bias", "_table", "centers")))
 param_scheduler = [dict(type="OneCycleLR", eta_max=2e-3, pct_start=0.1, div_factor=10, by_epoch=False)]
 train_cfg = dict(type="IterationLoop", max_iters=max_iters, val_interval=max_iters)

@@ -25,6 +25,16 @@ model = dict(
         pixel_classes=dict(weight=2.0),
         object_threshold=0.5,
         overlap_threshold=0.6,
+        max_instances=50,
+    ),
+)
+train_dataloader = dict(
+    batch_size=4,                                  # the means of fewer pictures are too few to normalise
+    dataset=dict(
+        transforms=[
+            dict(type="LoadImages"), dict(type="RandomResizeImages", scales=(0.9, 1.5)),
+            dict(type="RandomCropImages", size=_base_.crop, max_share=0.75), *_base_.varied,
+        ],
     ),
 )
 optim_wrapper = dict(paramwise_cfg=dict(no_decay=("norm", "decoder.query", "decoder.level_code")))

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from kmax_models import random_maps, small_head
+from kmax_models import SMALL_DECODER, random_maps, small_head
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from perception.compression.batch_norm import fold_batch_norms
@@ -54,6 +54,12 @@ def test_gradients_reach_every_parameter(branch):
             module.eval()
     sum(head.loss(head(random_maps(33, 65)), [squares(33, 65), squares(33, 65, (1, 2, 4))]).values()).backward()
     assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_masks_begin_as_sharp_as_told():
+    torch.manual_seed(0)
+    raw = small_head(decoder={**SMALL_DECODER, "mask_scale": 2.0})(random_maps(64, 96))
+    assert float(raw.masks.std()) == pytest.approx(2.0, rel=0.05)        # a norm's epsilon away
 
 
 def test_at_the_start_every_branch_adds_nothing():

@@ -3,13 +3,9 @@
 First list the frames, once a split: python tools/create_data.py index argoverse2 data/argoverse2/sensor --split train
 """
 
+_base_ = ["../classes/argoverse2_detection.py"]
+
 data_root = "data/argoverse2/sensor"
-class_names = (
-    "ARTICULATED_BUS", "BICYCLE", "BICYCLIST", "BOLLARD", "BOX_TRUCK", "BUS", "CONSTRUCTION_BARREL",
-    "CONSTRUCTION_CONE", "DOG", "LARGE_VEHICLE", "MESSAGE_BOARD_TRAILER", "MOBILE_PEDESTRIAN_CROSSING_SIGN",
-    "MOTORCYCLE", "MOTORCYCLIST", "PEDESTRIAN", "REGULAR_VEHICLE", "SCHOOL_BUS", "SIGN", "STOP_SIGN", "STROLLER",
-    "TRUCK", "TRUCK_CAB", "VEHICULAR_TRAILER", "WHEELCHAIR", "WHEELED_DEVICE", "WHEELED_RIDER",
-)
 num_sweeps = 4                                     # earlier ones, so five in all
 
 aggregate = dict(type="AggregateSweeps", num_sweeps=num_sweeps)
@@ -19,7 +15,7 @@ train_transforms = [
     dict(type="GlobalScaling", min_factor=0.95, max_factor=1.05),
     dict(type="RandomFlip"),
     dict(type="RangeFilter", point_range=(-150.0, -150.0, -5.0, 150.0, 150.0, 5.0)),
-    dict(type="FilterClasses", classes=class_names, min_points=1),
+    dict(type="FilterClasses", classes=_base_.class_names, min_points=1),
     dict(type="PointShuffle"),
 ]
 

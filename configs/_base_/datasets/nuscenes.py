@@ -3,11 +3,9 @@
 First list the frames, once a split: python tools/create_data.py index nuscenes data/nuscenes --split train (then val).
 """
 
+_base_ = ["../classes/nuscenes_detection.py"]
+
 data_root = "data/nuscenes"
-class_names = (
-    "car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle", "bicycle", "pedestrian",
-    "traffic_cone",
-)
 num_sweeps = 9                                     # earlier ones, so ten in all
 
 aggregate = dict(type="AggregateSweeps", num_sweeps=num_sweeps)
@@ -18,7 +16,7 @@ train_transforms = [
     dict(type="GlobalTranslation", std=(0.5, 0.5, 0.5)),
     dict(type="RandomFlip"),
     dict(type="RangeFilter", point_range=(-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)),
-    dict(type="FilterClasses", classes=class_names, min_points=1),
+    dict(type="FilterClasses", classes=_base_.class_names, min_points=1),
     dict(type="PointShuffle"),
 ]
 

@@ -6,12 +6,10 @@ First make it and list its frames:
     python tools/create_data.py objects nuscenes data/synthetic --num-sweeps 2 --out data/synthetic/objects
 """
 
+_base_ = ["../classes/nuscenes_detection.py"]
+
 data_root = "data/synthetic"
 objects = data_root + "/objects"
-class_names = (
-    "car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle", "bicycle", "pedestrian",
-    "traffic_cone",
-)
 num_sweeps = 2                                     # earlier ones, so three in all
 
 aggregate = dict(type="AggregateSweeps", num_sweeps=num_sweeps)
@@ -25,7 +23,7 @@ train_transforms = [
     dict(type="GlobalRotation", max_angle=0.1),
     dict(type="GlobalScaling", min_factor=0.95, max_factor=1.05),
     dict(type="RangeFilter", point_range=(-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)),
-    dict(type="FilterClasses", classes=class_names, min_points=1),
+    dict(type="FilterClasses", classes=_base_.class_names, min_points=1),
     dict(type="PointShuffle"),
 ]
 

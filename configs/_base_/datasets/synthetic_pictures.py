@@ -5,11 +5,10 @@ First make it and list its frames (the city of synthetic_map.py and synthetic_la
     python tools/create_data.py index nuscenes data/synthetic_map --split train    (then val)
 """
 
+_base_ = ["../classes/nuscenes_segmentation.py"]
+
 data_root = "data/synthetic_map"
-class_names = (
-    "barrier", "bicycle", "bus", "car", "construction_vehicle", "motorcycle", "pedestrian", "traffic_cone", "trailer",
-    "truck", "driveable_surface", "other_flat", "sidewalk", "terrain", "manmade", "vegetation", "sky",
-)
+class_names = (*_base_.point_classes, "sky")
 crop = (192, 320)                                  # height and width of what is trained on
 
 dataset = dict(type="NuScenesPictures", root=data_root, version="v1.0-trainval")

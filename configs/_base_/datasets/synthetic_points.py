@@ -5,11 +5,10 @@ First make it and list its frames (without --cameras none for models that look a
     python tools/create_data.py index nuscenes data/synthetic_map --split train    (then val)
 """
 
+_base_ = ["../classes/nuscenes_segmentation.py"]
+
 data_root = "data/synthetic_map"
-class_names = (
-    "barrier", "bicycle", "bus", "car", "construction_vehicle", "motorcycle", "pedestrian", "traffic_cone", "trailer",
-    "truck", "driveable_surface", "other_flat", "sidewalk", "terrain", "manmade", "vegetation",
-)
+class_names = _base_.point_classes
 
 train_dataloader = dict(
     batch_size=1,                                  # of each of two processes

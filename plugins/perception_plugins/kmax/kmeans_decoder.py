@@ -25,6 +25,7 @@ class KMeansDecoder(nn.Module):
         heads: of the self-attention.
         hidden: of the feed-forward nets.
         mask_channels: width of mask kernels.
+        mask_scale: see `ClusterPredictor`.
         drop_path: probability of leaving a sample's update out in training.
 
     Raises:
@@ -43,6 +44,7 @@ class KMeansDecoder(nn.Module):
         heads: int = 8,
         hidden: int = 2048,
         mask_channels: int = 128,
+        mask_scale: float = 0.1,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
@@ -54,14 +56,15 @@ class KMeansDecoder(nn.Module):
         self.layers = nn.ModuleList(
             KMeansLayer(
                 in_channels[level], num_classes, channels=channels, base_channels=base_channels, heads=heads,
-                hidden=hidden, mask_channels=mask_channels, drop_path=drop_path,
+                hidden=hidden, mask_channels=mask_channels, mask_scale=mask_scale, drop_path=drop_path,
             )
             for level in self.level_of_layer
         )
         self.class_embedding = ConvNorm(channels, channels, dims=1)
         self.mask_embedding = ConvNorm(channels, channels, dims=1)
         self.predictor = ClusterPredictor(
-            in_channels[-1], channels, num_classes, channels=channels, mask_channels=mask_channels
+            in_channels[-1], channels, num_classes, channels=channels, mask_channels=mask_channels,
+            mask_scale=mask_scale,
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[ClusterPredictions, tuple[ClusterPredictions, ...]]:

@@ -68,6 +68,7 @@ class KMeansLayer(nn.Module):
         heads: of the self-attention.
         hidden: of the feed-forward net.
         mask_channels: width of mask kernels.
+        mask_scale: see `ClusterPredictor`.
         drop_path: probability of leaving a sample's update out in training.
 
     Raises:
@@ -84,6 +85,7 @@ class KMeansLayer(nn.Module):
         heads: int = 8,
         hidden: int = 2048,
         mask_channels: int = 128,
+        mask_scale: float = 0.1,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
@@ -95,7 +97,7 @@ class KMeansLayer(nn.Module):
         self.query_space = ConvNorm(channels, space, dims=1)
         self.pixel_value = ConvNorm(space, space, activation=False, std=std)
         self.predictor = ClusterPredictor(
-            space, space, num_classes, channels=channels, mask_channels=mask_channels
+            space, space, num_classes, channels=channels, mask_channels=mask_channels, mask_scale=mask_scale
         )
         self.norm_members = batch_norm(space, dims=1)
         self.kmeans_update = ConvNorm(space, channels, dims=1, activation=False, norm_weight=0.0)

@@ -47,11 +47,12 @@ class ClusterPredictor(nn.Module):
         num_classes: real classes K.
         channels: width behind the first pixel layer.
         mask_channels: width D of kernels and pixel features.
+        mask_scale: first standard deviation of the mask logits; the published tenth takes hundreds of steps to grow.
     """
 
     def __init__(
         self, pixel_channels: int, query_channels: int, num_classes: int, *, channels: int = 256,
-        mask_channels: int = 128,
+        mask_channels: int = 128, mask_scale: float = 0.1,
     ) -> None:
         super().__init__()
         self.pixel0 = ConvNorm(pixel_channels, pixel_channels, 5, groups=pixel_channels)
@@ -60,7 +61,7 @@ class ClusterPredictor(nn.Module):
         self.kernel = ConvNorm(query_channels, mask_channels, dims=1, activation=False)
         self.classify = classifier(query_channels, num_classes + 1, std=0.01, dims=1)
         self.mask_norm = batch_norm(1)
-        nn.init.constant_(self.mask_norm.weight, 0.1)
+        nn.init.constant_(self.mask_norm.weight, mask_scale)
         self.void_prior = math.log(num_classes * VOID_PRIOR / (1 - VOID_PRIOR))
 
     def forward(self, class_embedding: Tensor, mask_embedding: Tensor, pixels: Tensor) -> ClusterPredictions:

@@ -95,8 +95,7 @@ def instances(
     if things is not None:
         is_thing = torch.isin(labels, labels.new_tensor(sorted(things)))
         scores, pairs, labels = scores[is_thing], pairs[is_thing], labels[is_thing]
-    chosen = masks[pairs // num_classes].float()                                        # (N, H, W)
-    inside = chosen > 0
-    mean = (chosen.sigmoid() * inside).sum(dim=(1, 2)) / (inside.sum(dim=(1, 2)) + 1e-6)
-    scores, order = (scores * mean).sort(descending=True, stable=True)
-    return InstancePrediction(inside[order], labels[order], scores)
+    inside, query = masks > 0, pairs // num_classes                                     # (Q, H, W), (N,)
+    mean = (masks.float().sigmoid() * inside).sum(dim=(1, 2)) / (inside.sum(dim=(1, 2)) + 1e-6)       # (Q,)
+    scores, order = (scores * mean[query]).sort(descending=True, stable=True)
+    return InstancePrediction(inside[query[order]], labels[order], scores)
