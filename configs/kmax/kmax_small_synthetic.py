@@ -38,3 +38,4 @@ model = dict(
 optim_wrapper = dict(paramwise_cfg=dict(no_decay=("norm", "bias", "_table", "centers")))
 param_scheduler = [dict(type="OneCycleLR", eta_max=2e-3, pct_start=0.1, div_factor=10, by_epoch=False)]
 train_cfg = dict(type="IterationLoop", max_iters=max_iters, val_interval=max_iters)
+custom_hooks = [dict(type="FreezeNormHook", begin=max_iters * 4 // 5)]   # a batch has few pictures

@@ -51,7 +51,7 @@ def test_a_small_config_learns_one_batch_and_predicts_it(path):
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-        totals.append(float(total))
+        totals.append(total.item())
     assert totals[-1] < 0.8 * totals[0]
     assert all(parameter.grad is not None for parameter in model.parameters())
     found = model.eval()(**model.data_preprocessor(frames), mode="predict")
