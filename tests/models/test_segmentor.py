@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -92,6 +93,42 @@ def test_logits_are_resized_as_the_head_says(align_corners):
     expected = F.interpolate(model.evaluate(images), (40, 56), mode="bilinear", align_corners=align_corners)
     torch.testing.assert_close(model.logits(images), expected)
     assert torch.equal(run(model, [labelled_frame()], "predict")[0].classes, expected[0].argmax(dim=0))
+
+
+def test_channels_last_changes_no_class():
+    frames = [labelled_frame(), labelled_frame("b", seed=1)]
+    plain, model = model_of().eval(), model_of(channels_last=True).eval()
+    images = model.data_preprocessor(frames)["inputs"]["images"]
+    assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in model.features(images))
+    torch.testing.assert_close(model.logits(images), plain.logits(images))
+    for got, expected in zip(run(model, frames, "predict"), run(plain, frames, "predict"), strict=True):
+        assert torch.equal(got.classes, expected.classes)
+
+
+def test_channels_last_is_learnt_with_too():
+    losses = [run(model_of(channels_last=last).train(), [labelled_frame()], "loss")["loss_seg"] for last in (0, 1)]
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+@pytest.mark.parametrize("window", [None, {"size": (32, 32), "stride": (16, 16)}])
+def test_only_evaluation_runs_the_compiled_network(window):
+    model = model_of(compile={"backend": "eager"}, window=window)
+    run(model.train(), [labelled_frame()], "loss")
+    assert not model.compiled.cold_starts
+    compiled = run(model.eval(), [labelled_frame()], "predict")[0]
+    assert list(model.compiled.cold_starts) == [(40, 56, 1) if window is None else (32, 32, 1)]
+    assert torch.equal(compiled.classes, run(model_of(window=window).eval(), [labelled_frame()], "predict")[0].classes)
+
+
+def test_a_copied_model_compiles_its_own_weights():
+    model = model_of(compile={"backend": "eager"}).eval()
+    images = model.data_preprocessor([labelled_frame()])["inputs"]["images"]
+    before = model.evaluate(images)
+    twin = copy.deepcopy(model)
+    torch.nn.init.zeros_(twin.head.classifier.weight)
+    torch.nn.init.zeros_(twin.head.classifier.bias)
+    assert twin.evaluate(images).count_nonzero() == 0
+    assert torch.equal(model.evaluate(images), before)
 
 
 def test_a_window_as_large_as_the_picture_changes_no_class():

@@ -7,6 +7,7 @@ plugins = ["p2at"]
 
 model = dict(
     type="Segmentor",
+    channels_last=True,
     data_preprocessor=dict(
         type="ImageDataPreprocessor", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
     ),

@@ -78,3 +78,9 @@ def street_cameras(names: Sequence[str], width: int = 400, height: int = 224, se
         picture = torch.randint(0, 256, (3, height, width), generator=draw, dtype=torch.uint8)
         cameras[name] = Camera(Calibration(intrinsics, pose, width, height), 0, image=picture)
     return cameras
+
+
+def street_picture(height: int, width: int, camera: str | None = None) -> Frame:
+    """A frame with one random picture, of a camera of the name that is asked for."""
+    cameras = street_cameras([camera or "front"], width, height)
+    return Frame(token="street", timestamp_ns=0, cameras=cameras)

@@ -33,7 +33,7 @@ def compare_models(models: Sequence[TimedModel], setting: Setting, *, repeats: i
     times = interleaved_ms(calls, repeats, setting.device)                               # (rounds, models)
     return [
         setting.row(
-            timed.name, timed.num_points, stage=WHOLE, **percentiles(own) | compared(own, times[:, 0]),
+            timed.name, timed.size, stage=WHOLE, **percentiles(own) | compared(own, times[:, 0]),
             peak_mib=peak_mib(call, setting.device), parameters=num_parameters(timed.model),
         )
         for timed, call, own in zip(models, calls, times.T, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -46,13 +47,13 @@ def benchmark_model(timed: TimedModel, setting: Setting, *, repeats: int = 30) -
         flops = {name: count_flops(call) for name, call in calls.items()}
     for name, call in calls.items():
         yield setting.row(
-            timed.name, timed.num_points, stage=name, **columns[name], peak_mib=peak_mib(call, setting.device),
+            timed.name, timed.size, stage=name, **columns[name], peak_mib=peak_mib(call, setting.device),
             parameters=sum(map(num_parameters, parts[name])) if name in parts else None,
             **setting.achieved(flops[name] / 1e9, columns[name]["ms"]),
         )
     compiled = getattr(model, "compiled", None)
-    for (pillars, _), seconds in compiled.cold_starts.items() if compiled is not None else ():
-        yield setting.row(timed.name, pillars, stage=COLD_START, ms=seconds * 1e3)
+    for (*sizes, _), seconds in compiled.cold_starts.items() if compiled is not None else ():
+        yield setting.row(timed.name, prod(sizes), stage=COLD_START, ms=seconds * 1e3)
 
 
 @contextmanager

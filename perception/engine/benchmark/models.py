@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +15,13 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from ...errors import DataError
+from ...models.segmentor import Segmentor
 from ...structures import Frame
 from ...transforms.compose import Compose
 from ..inference import load_model, load_network
-from .clouds import street_cameras, street_frame
+from .clouds import street_cameras, street_frame, street_picture
+
+PICTURE = (512, 1024)                              # height and width
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,12 @@ class TimedModel:
     batch: dict[str, Any]
 
     @property
-    def num_points(self) -> int:
-        """Points that the model is given; 0 if it takes none."""
-        clouds = self.batch["inputs"].get("points", ())
-        return sum(len(cloud) for cloud in clouds)
+    def size(self) -> int:
+        """Points that the model is given; of a `Segmentor`, which takes none, the pixels of a picture."""
+        inputs = self.batch["inputs"]
+        if isinstance(self.model, Segmentor):
+            return inputs["images"][0, 0].numel()
+        return sum(len(cloud) for cloud in inputs.get("points", ()))
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -50,7 +55,8 @@ def num_parameters(module: nn.Module) -> int:
 
 
 def street_model(
-    cfg: Config, device: torch.device, *, points: int = 100_000, checkpoint: Path | None = None, fuse: bool = False
+    cfg: Config, device: torch.device, *, points: int = 100_000, picture: Sequence[int] = PICTURE,
+    checkpoint: Path | None = None, fuse: bool = False,
 ) -> TimedModel:
     """A model on a seeded frame that needs no data set; of its transforms only `ResizeImages` is applied.
 
@@ -58,6 +64,7 @@ def street_model(
         cfg: with ``model``, a task model.
         device: where it runs.
         points: points of the frame.
+        picture: height and width of the only picture of the frame of a `Segmentor`.
         checkpoint: weights that fit; None takes seeded initial ones.
         fuse: fold batch normalisation into the layers before it.
 
@@ -69,6 +76,9 @@ def street_model(
     with _few_words():
         model = load_network(cfg, checkpoint, device, fuse=fuse)
     preprocessor = model.data_preprocessor
+    if isinstance(model, Segmentor):
+        frame = street_picture(*picture, camera=preprocessor.camera)
+        return TimedModel(Path(cfg.filename).stem, model, preprocessor([frame], False))
     frame = street_frame(points, preprocessor.channels, model.classes)
     cameras = getattr(preprocessor, "cameras", ())
     if cameras:
