@@ -5,12 +5,13 @@ import copy
 import pytest
 import torch
 from kmax_models import SMALL_DECODER, random_maps, small_head
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from perception.compression.batch_norm import fold_batch_norms
 from perception.structures.segmentation import Segments
 from perception_plugins.kmax.axial_attention import AxialAttention
-from perception_plugins.kmax.kmeans_layer import assigned_clusters, sum_members
+from perception_plugins.kmax.kmeans_layer import assigned_clusters, kmeans_attention, sum_members
 from perception_plugins.kmax.pixel_decoder import ResidualBlock
 
 
@@ -105,6 +106,27 @@ def test_a_pixel_gives_itself_to_the_first_of_the_highest_clusters():
     assert clusters.tolist() == [[0, 1, 1]]
     values = torch.tensor([[[1.0, 10.0, 100.0], [2.0, 20.0, 200.0]]])                      # (1, 2, 3)
     assert sum_members(values, clusters, 3).tolist() == [[[1.0, 110.0, 0.0], [2.0, 220.0, 0.0]]]
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 12), (1, 1, 12), (2, 3, 1)])
+def test_sums_and_their_gradients_are_alike_in_both_memory_orders(shape):
+    B, C, P = shape
+    values, clusters = torch.randn(shape), torch.randint(0, 4, (B, P))
+    cotangent = torch.randn(B, C, 4)
+    found = []
+    for laid_out in (values, values.mT.contiguous().mT):
+        leaf = laid_out.detach().requires_grad_()
+        sums = sum_members(leaf, clusters, 4)
+        found.append((sums, *torch.autograd.grad(sums, leaf, cotangent)))
+    torch.testing.assert_close(*found)
+    member = F.one_hot(clusters, 4).float()                                # (B, P, N)
+    torch.testing.assert_close(found[0], (values @ member, cotangent @ member.mT))
+
+
+def test_each_pixel_attends_with_the_cluster_it_is_most_like():
+    queries, keys = torch.eye(2)[None], torch.tensor([[[3.0, 0.0, 1.0], [0.0, 2.0, 5.0]]])
+    sums = kmeans_attention(queries, keys, torch.tensor([[[1.0, 10.0, 100.0]]]))
+    assert sums.tolist() == [[[1.0, 110.0]]]
 
 
 def test_attention_knows_which_side_its_neighbours_are_on():

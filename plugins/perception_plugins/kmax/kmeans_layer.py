@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
+from perception_ops import segment_reduce
+
 from .conv_norm import ConvNorm, batch_norm
 from .predictor import ClusterPredictions, ClusterPredictor
 
@@ -30,8 +32,29 @@ def sum_members(values: Tensor, clusters: Tensor, num_clusters: int) -> Tensor:
     Returns:
         (B, C, N) float32; 0 where a cluster has no pixel.
     """
-    sums = torch.zeros(*values.shape[:2], num_clusters, dtype=torch.float32, device=values.device)
-    return sums.scatter_add(2, clusters[:, None].expand(-1, values.shape[1], -1), values.float())
+    B, C = values.shape[:2]
+    values = values.float()
+    if values.stride(1) == 1 < C:                    # pixels are rows, as channels-last maps give them
+        first = torch.arange(B, device=values.device)[:, None] * num_clusters
+        rows = values.transpose(1, 2).flatten(0, 1)                                        # (B * P, C)
+        return segment_reduce(rows, (clusters + first).flatten(), B * num_clusters, "sum").unflatten(0, (B, -1)).mT
+    sums = values.new_zeros(B, C, num_clusters)
+    return sums.scatter_add(2, clusters[:, None].expand(-1, C, -1), values)
+
+
+def kmeans_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """A step of k-means alone, without the convolutions and norms around it.
+
+    Args:
+        queries: (B, D, N) of N clusters.
+        keys: (B, D, P) of P pixels.
+        values: (B, C, P).
+
+    Returns:
+        (B, C, N) float32 sums; gradients reach the values alone.
+    """
+    masks = queries.mT @ keys                                                              # (B, N, P)
+    return sum_members(values, assigned_clusters(masks[..., None]), queries.shape[2])
 
 
 class ClusterAttention(nn.Module):
