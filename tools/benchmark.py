@@ -9,6 +9,8 @@ Examples:
     python tools/benchmark.py eval --samples 500 --predictions 50
     python tools/benchmark.py compare configs/flatformer/flatformer_nuscenes.py \
 configs/centerpoint_pillar/centerpoint_pillar02_nuscenes.py --source data/nuscenes --scene scene-0061
+    python tools/benchmark.py segmentation --size 512 1024 --fuse --threads 2 --json work_dirs/segmentation.json
+    python tools/benchmark.py clusters --size 1025 2049
 
 Times are medians of calls in turn (ours, reference, ours, reference, ...); a ratio above 1 is faster than the
 reference. Clouds are seeded and need no data set unless --source names a recording. "of peak" is the share of the
@@ -36,6 +38,11 @@ if TYPE_CHECKING:
     Measure = Callable[[Setting], Iterable[Row]]
 
 ENCODER = Path("configs/flatformer/flatformer_waymo_D1_2x_3class.py")
+SEGMENTORS = [Path(f"configs/{name}.py") for name in (
+    "p2at/p2at_s_cityscapes", "pem/pem_r50_cityscapes_panoptic", "pem/pem_stdc1_cityscapes_semantic"
+)]
+TORCHVISION = ["lraspp_mobilenet_v3_large", "deeplabv3_resnet50"]
+VARIANTS = ("eager", "compile", "bfloat16", "compile-bfloat16")
 SCALING_SIZES = [5_000, 10_000, 20_000, 50_000, 100_000, 200_000]
 
 
@@ -69,6 +76,30 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     _add_cloud(compare)
 
+    segmentation = _add_command(
+        commands, "segmentation", "segmentation models beside torchvision's, in one run", prepare_segmentation,
+        repeats=20, has_dtype=False,
+    )
+    segmentation.add_argument(
+        "configs", type=Path, nargs="*", metavar="CONFIG", default=SEGMENTORS, help="models (P2AT-S and two of PEM)"
+    )
+    segmentation.add_argument(
+        "--torchvision", nargs="*", metavar="NAME", default=TORCHVISION, help="its models (%(default)s)"
+    )
+    segmentation.add_argument("--reference", metavar="NAME", help="the model that ratios refer to (the last one)")
+    segmentation.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=["eager"],
+        help="how models are run; ratios refer to the first (%(default)s)",
+    )
+    segmentation.add_argument("--fuse", action="store_true", help="fold batch normalisation of the configs' models")
+    segmentation.add_argument("--budget", type=_positive, default=600, metavar="SECONDS", help="for all (%(default)s)")
+    _add_picture(segmentation, "--size")
+
+    clusters = _add_command(commands, "clusters", "k-means against softmax attention", prepare_clusters, repeats=11)
+    clusters.add_argument("--clusters", type=_positive, default=128, metavar="N", help="queries (%(default)s)")
+    clusters.add_argument("--strides", nargs="+", type=_positive, default=[32, 16, 8], metavar="S", help="of the maps")
+    _add_picture(clusters, "--size")
+
     evaluation = _add_command(commands, "eval", "the map evaluation against pair by pair", prepare_eval, repeats=3)
     evaluation.add_argument("--samples", type=_positive, default=500, help="frames of seeded maps (%(default)s)")
     evaluation.add_argument("--predictions", type=_positive, default=50, help="elements in each (%(default)s)")
@@ -78,19 +109,26 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         compare.error("compare takes two configs or more")
     if args.command == "compare" and len(args.checkpoints or args.configs) != len(args.configs):
         compare.error("--checkpoints takes a file for each config")
+    if args.command == "segmentation":
+        named = [*(config.stem for config in args.configs), *args.torchvision]
+        args.reference = args.reference or named[-1]
+        if args.reference not in named:
+            segmentation.error(f"--reference takes the name of a model that is timed: {', '.join(named)}")
     if args.command == "scaling" and len(set(args.sizes)) < 3:
         scaling.error("--sizes takes three different sizes or more: a line goes through any two")
     return args
 
 
-def _add_command(commands: Any, name: str, text: str, prepare: Callable[..., Measure], repeats: int) -> Any:
+def _add_command(
+    commands: Any, name: str, text: str, prepare: Callable[..., Measure], repeats: int, has_dtype: bool = True
+) -> Any:
     parser = commands.add_parser(name, help=text, description=f"Time {text}.")
     parser.set_defaults(prepare=prepare)
     parser.add_argument("--repeats", type=_positive, default=repeats, help="rounds of calls in turn (%(default)s)")
     parser.add_argument("--threads", type=_positive, help="threads of torch (all cores)")
-    parser.add_argument(
-        "--dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16"), help="one or both (float32)"
-    )
+    if has_dtype:
+        parser.add_argument("--dtype", nargs="+", choices=("float32", "bfloat16"), help="one or both (float32)")
+    parser.set_defaults(dtype=["float32"])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file too")
     return parser
@@ -98,11 +136,17 @@ def _add_command(commands: Any, name: str, text: str, prepare: Callable[..., Mea
 
 def _add_cloud(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--points", type=_positive, default=100_000, help="of the seeded cloud (%(default)s)")
+    _add_picture(parser, "--picture")
     parser.add_argument("--source", help=f"take a recorded frame instead: {SOURCE_HELP}")
     parser.add_argument("--frame", type=int, default=0, help="its number in the recording (%(default)s)")
     add_source_options(parser)
     parser.add_argument("--fuse", action="store_true", help="fold batch normalisation into the layers before it")
     parser.add_argument("--compile", action="store_true", help="whole predictions through torch.compile")
+
+
+def _add_picture(parser: argparse.ArgumentParser, option: str) -> None:
+    parser.add_argument(option, type=_positive, nargs=2, default=[512, 1024], metavar=("H", "W"),
+                        help="size of a segmentor's random picture [pixels] (%(default)s)")
 
 
 def _positive(text: str) -> int:
@@ -187,6 +231,36 @@ def prepare_compare(args: argparse.Namespace, device: torch.device) -> Measure:
     return partial(compare_models, models, repeats=args.repeats)
 
 
+def prepare_segmentation(args: argparse.Namespace, device: torch.device) -> Measure:
+    """Segmentors and torchvision's models."""
+    from perception.engine.benchmark.segmentation import (
+        benchmark_segmentors,
+        segmentor_of_config,
+        segmentor_of_torchvision,
+    )
+
+    builds = {
+        config.stem: segmentor_of_config(config, device, size=args.size, fuse=args.fuse) for config in args.configs
+    } | {
+        name: segmentor_of_torchvision(name, device, num_classes=19, size=args.size) for name in args.torchvision
+    }
+    return partial(
+        benchmark_segmentors, builds, reference=args.reference, variants=list(dict.fromkeys(args.variants)),
+        repeats=args.repeats, budget_s=args.budget,
+    )
+
+
+def prepare_clusters(args: argparse.Namespace, device: torch.device) -> Measure:
+    """Cross-attention of clusters."""
+    from perception.engine.benchmark.cluster_attention import benchmark_cluster_attention
+    from perception_plugins.kmax.kmeans_layer import kmeans_attention
+
+    return partial(
+        benchmark_cluster_attention, kmeans_attention, size=args.size, strides=args.strides, clusters=args.clusters,
+        repeats=args.repeats,
+    )
+
+
 def prepare_eval(args: argparse.Namespace, device: torch.device) -> Measure:
     """Average precisions of vector maps."""
     from perception.engine.benchmark.map_evaluation import benchmark_map_evaluation
@@ -208,7 +282,9 @@ def models_from(
     weights = zip(cfgs, checkpoints or [None] * len(cfgs), strict=True)
     if args.source is None:
         return [
-            street_model(cfg, device, points=args.points, checkpoint=checkpoint, fuse=args.fuse)
+            street_model(
+                cfg, device, points=args.points, picture=args.picture, checkpoint=checkpoint, fuse=args.fuse
+            )
             for cfg, checkpoint in weights
         ]
     frame = recorded_frame(source_from(args), args.frame)
@@ -225,7 +301,7 @@ def show(title: str, rows: Sequence[Row]) -> None:
     headings, cells = as_table(rows)
     table = Table(title=title)
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("", "stage", "dtype") else "right")
+        table.add_column(heading, justify="left" if heading in ("", "stage", "variant", "dtype") else "right")
     for line in cells:
         table.add_row(*line)
     Console(width=None if sys.stdout.isatty() else 200).print(table)       # a file is as wide as it needs to be

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from perception.engine.benchmark.rows import REQUIRED
+from perception.engine.benchmark.segmentation import VARIANTS
 from perception.errors import CheckpointError, ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +23,7 @@ TINY = str(ROOT / "configs/flatformer/flatformer_tiny.py")
 SYNTHETIC = [str(ROOT / f"configs/{name}_synthetic.py") for name in (
     "flatformer/flatformer", "centerpoint_pillar/centerpoint_pillar"
 )]
+SEGMENTOR = str(ROOT / "configs/p2at/p2at_s_synthetic.py")
 Rows = list[dict[str, Any]]
 
 
@@ -76,6 +78,41 @@ def test_the_map_evaluation(measured: Callable[..., Rows]):
     ]
 
 
+def test_segmentation_models_beside_torchvisions(measured: Callable[..., Rows]):
+    rows = measured(
+        "segmentation", SEGMENTOR, "--torchvision", "lraspp_mobilenet_v3_large", "--size", "64", "96", "--fuse",
+        "--variants", "eager", "bfloat16", "--repeats", "1",
+    )
+    assert [(row["name"], row["variant"], row["stage"]) for row in rows] == [
+        (name, variant, stage) for variant in ("eager", "bfloat16")
+        for name in ("p2at_s_synthetic", "lraspp_mobilenet_v3_large") for stage in ("network", "whole prediction")
+    ]
+    assert all(row["size"] == 64 * 96 and row["p50_ms"] <= row["p99_ms"] for row in rows)
+    assert [row["reference_ms"] for row in rows] == [rows[2]["ms"], rows[3]["ms"]] * 4
+    assert rows[0]["gflop"] > 0
+    assert rows[0]["parameters"] > 0
+    assert rows[1]["peak_mib"] > 0
+
+
+def test_every_variant_can_be_asked_for(tool: ModuleType):
+    assert tuple(VARIANTS) == tool.VARIANTS
+
+
+def test_attention_of_clusters(measured: Callable[..., Rows]):
+    rows = measured(
+        "clusters", "--size", "65", "129", "--strides", "32", "16", "--clusters", "4", "--repeats", "1"
+    )
+    assert [row["size"] for row in rows] == [15] * 6 + [45] * 6
+    assert [row["stage"] for row in rows] == (["forward"] * 3 + ["forward and backward"] * 3) * 2
+    assert all(row["ratio"] == 1.0 for row in rows if row["name"].startswith("softmax, two products"))
+
+
+def test_the_stages_of_a_segmentor(measured: Callable[..., Rows]):
+    rows = measured("model", SEGMENTOR, "--picture", "64", "96", "--repeats", "1")
+    assert [row["stage"] for row in rows] == ["backbone", "head", "decode", "whole prediction"]
+    assert all(row["size"] == 64 * 96 for row in rows)
+
+
 def test_the_stages_of_a_model(measured: Callable[..., Rows]):
     rows = measured("model", TINY, "--points", "2000", "--repeats", "2")
     assert [row["stage"] for row in rows] == [
@@ -128,6 +165,8 @@ def test_comparison_on_a_recorded_frame(measured: Callable[..., Rows], shared_da
         (["ops", "--only", "voxelise"], ConfigError, 'no op "voxelise"'),
         (["encoder", SYNTHETIC[1]], ConfigError, "PillarScatter has no encoder of groups to time"),
         (["compare", TINY, TINY, "--checkpoints", "a.pth", "b.pth"], CheckpointError, "a.pth"),
+        (["segmentation", TINY], ConfigError, "expected a Segmentor, got Detector"),
+        (["segmentation", SEGMENTOR, "--torchvision", "unet"], ConfigError, 'torchvision has no "unet"'),
         (["model", TINY, "--source", "nowhere"], DataError, "nowhere: path: expected a recording"),
     ],
 )
@@ -143,7 +182,9 @@ def test_what_cannot_be_timed_is_told(
     [
         [], ["speed"], ["ops", "--repeats", "0"], ["ops", "--sizes", "-1"], ["ops", "--dtype", "float16"], ["model"],
         ["model", TINY, "--points", "x"], ["compare", TINY], ["scaling", "--sizes", "100", "100", "200"],
-        ["compare", TINY, TINY, "--checkpoints", "one.pth"],
+        ["compare", TINY, TINY, "--checkpoints", "one.pth"], ["segmentation", "--size", "64"],
+        ["segmentation", "--variants", "int8"], ["segmentation", SEGMENTOR, "--reference", "unet"],
+        ["clusters", "--strides", "0"],
     ],
 )
 def test_bad_usage_is_refused(tool: ModuleType, words: list[str]):
@@ -151,7 +192,7 @@ def test_bad_usage_is_refused(tool: ModuleType, words: list[str]):
         tool.main(words)
 
 
-@pytest.mark.parametrize("words", [[], ["ops"], ["compare"]])
+@pytest.mark.parametrize("words", [[], ["ops"], ["compare"], ["segmentation"]])
 def test_help_is_instant(words: list[str]):
     code = f"import runpy, sys; sys.argv = ['benchmark.py', *{words}, '--help']\n"
     code += "try: runpy.run_path('tools/benchmark.py', run_name='__main__')\n"

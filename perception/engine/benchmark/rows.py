@@ -15,7 +15,7 @@ class Row:
 
     Args:
         name: what was timed.
-        size: points, pillars, tokens, boxes or map elements that it was given.
+        size: points, pillars, tokens, boxes, map elements or pixels that it was given.
         dtype: of the features, or of the autocast region.
         threads: threads of torch.
         ms: median time [ms].
@@ -24,6 +24,7 @@ class Row:
         ratio_q1: lower quartile of that.
         ratio_q3: upper quartile.
         stage: part of a model.
+        variant: how the model is run, see `segmentation.VARIANTS`.
         share: of the time of the whole, of which this is a part.
         p50_ms: half of the calls took no longer [ms].
         p90_ms: nine of ten.
@@ -48,6 +49,7 @@ class Row:
     ratio_q1: float | None = None
     ratio_q3: float | None = None
     stage: str | None = None
+    variant: str | None = None
     share: float | None = None
     p50_ms: float | None = None
     p90_ms: float | None = None
@@ -67,6 +69,7 @@ UNLESS_ALIKE = ("dtype", "threads")                 # columns that a table leave
 HEADINGS = {                                       # field: (heading, format)
     "name": ("", "{}"),
     "stage": ("stage", "{}"),
+    "variant": ("variant", "{}"),
     "size": ("size", "{:,}"),
     "dtype": ("dtype", "{}"),
     "threads": ("threads", "{}"),
