@@ -40,6 +40,7 @@ def test_predictions_have_the_size_of_each_frames_own_picture():
     assert (first.token, second.token, second.timestamp_ns) == ("a", "b", 1)
     assert (first.classes.shape, second.classes.shape) == ((40, 57), (45, 50))
     assert first.class_names == CLASSES
+    assert first.things == ()
 
 
 def test_a_picture_is_segmented_alike_in_a_batch_of_larger_ones_where_nothing_is_padded():
@@ -64,7 +65,9 @@ def test_a_mask_head_learns_from_segments_and_decodes_by_itself():
     model = model_of("OneMaskAClassHead", things=(1,))
     frames = [labelled_frame()]
     assert set(run(model.train(), frames, "loss")) == {"loss_mask"}
-    assert run(model.eval(), frames, "predict")[0].classes.shape == (40, 56)
+    (found,) = run(model.eval(), frames, "predict")
+    assert found.classes.shape == (40, 56)
+    assert found.things == (1,)
 
 
 def test_an_auxiliary_head_adds_its_losses():

@@ -91,8 +91,9 @@ def test_maps_that_do_not_fit_are_refused_by_name(make, named):
 
 
 def test_labels_are_mirrored_with_their_instances():
-    labels = PixelLabels(torch.tensor([[0, 1, 2]]), torch.tensor([[0, 5, 6]])).mirrored()
+    labels = PixelLabels(torch.tensor([[0, 1, 2]]), torch.tensor([[0, 5, 6]]), ("road", "car", "bus")).mirrored()
     assert labels.classes.tolist() == [[2, 1, 0]]
+    assert labels.names == ("road", "car", "bus")
     assert labels.instances is not None
     assert labels.instances.tolist() == [[6, 5, 0]]
 
