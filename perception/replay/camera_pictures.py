@@ -140,7 +140,9 @@ def recorded_predictions(
         frame: as the recording has it.
     """
     pictures = {name: found.get(picture_frame(frame, name).token) for name in frame.cameras}
-    known = {name: one for name, one in pictures.items() if isinstance(one, SegmentationPredictions)}
+    known: dict[str, FramePredictions] = {
+        name: one for name, one in pictures.items() if isinstance(one, SegmentationPredictions)
+    }
     return known or found.get(frame.token)
 
 
