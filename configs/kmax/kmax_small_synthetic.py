@@ -12,7 +12,7 @@ _base_ = [
     "../_base_/schedules/onecycle_small.py", "../_base_/default_runtime.py",
 ]
 
-max_iters = 1300
+max_iters = 1350
 
 model = dict(
     classes=_base_.class_names,
@@ -31,7 +31,7 @@ model = dict(
         semantic_channels=(64,),
         loss=dict(
             weights=dict(loss_ce=3.0, loss_mask=1.0, loss_dice=6.0, loss_pixel_insdis=1.0, loss_aux_semantic=2.0),
-            pixels=dict(count=768, temperature=1.0), semantic=dict(count=2048, temperature=1.0), area_power=0.5,
+            pixels=dict(count=512, temperature=1.0), semantic=dict(count=2048, temperature=1.0), area_power=0.5,
         ),
     ),
 )

@@ -10,7 +10,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-max_iters = 1600
+max_iters = 2200
 
 model = dict(
     classes=_base_.class_names,
