@@ -66,7 +66,7 @@ def test_a_resumed_schedule_goes_on():
 def test_a_run_follows_the_schedule_to_its_end(tmp_path):
     runner = toy_runner(tmp_path, 'param_scheduler=[{"type": "WarmupPolyLR", "warmup": 2, "by_epoch": False}]')
     runner.train()
-    assert runner.optim_wrapper.get_lr()["lr"] == [0.0] * len(runner.optim_wrapper.param_groups)
+    assert set(runner.optim_wrapper.get_lr()["lr"]) == {0.0}
 
 
 @pytest.mark.parametrize(
