@@ -1,0 +1,12 @@
+"""The small kMaX-DeepLab of the synthetic city on Waymo's real pictures, in sizes at which things look as large.
+
+    python tools/test.py configs/waymo_pictures/kmax_small_synthetic.py CHECKPOINT --cfg-options waymo_root=FOLDER
+
+It learned from pictures a quarter larger than those of p2at_s_synthetic.py.
+"""
+
+_base_ = ["../kmax/kmax_small_synthetic.py", "../_base_/datasets/waymo_pictures.py"]
+
+model = dict(data_preprocessor=dict(fit=(247, 370)))
+test_dataloader = dict(_delete_=True, **_base_.waymo_as_nuscenes)
+test_evaluator = _base_.waymo_panoptic
