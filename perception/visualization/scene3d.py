@@ -22,6 +22,7 @@ from perception.structures import SE3, Calibration, Frame, FramePredictions
 
 from .camera_overlay import NEAR, draw_strokes
 from .class_map import ClassMap
+from .palette import Color
 from .strokes import Stroke, strokes_of
 from .theme import DARK, LIGHT, Theme
 
@@ -165,7 +166,7 @@ def _render_open3d(
 
     scene, rendering = renderer.scene, o3d.visualization.rendering
     scene.clear_geometry()
-    scene.set_background(np.array([*theme.background, 255]) / 255.0)
+    scene.set_background(np.append(_encoded(theme.background), 1.0))
     scene.view.set_post_processing(False)                                         # colours as given, no tone mapping
     dots, lines = rendering.MaterialRecord(), rendering.MaterialRecord()
     dots.shader, dots.point_size = "defaultUnlit", 1.0 + theme.point_size
@@ -177,6 +178,12 @@ def _render_open3d(
     extrinsic = view.ego_from_camera.inverse().matrix().numpy()
     renderer.setup_camera(view.intrinsics.numpy(), extrinsic, view.width, view.height)
     return np.asarray(renderer.render_to_image()).copy()
+
+
+def _encoded(color: Color) -> np.ndarray:
+    """(3,) in [0, 1] that come out as the colour: Open3D takes a background through sRGB's curve, unlike points."""
+    linear = np.array(color) / 255.0
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def _render_software(

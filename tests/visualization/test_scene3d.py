@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from perception.structures import Annotations, Boxes3D, Frame, PointCloud
+from perception.structures import Annotations, Boxes3D, Frame, PointCloud, PointLabels
+from perception.visualization.class_map import ClassMap
 from perception.visualization.scene3d import BACKGROUND, chase_camera, open3d_renders, render_scene
+from perception.visualization.segment_palette import segment_colors
+from perception.visualization.theme import LIGHT
 
 
 def one_box_frame() -> Frame:
@@ -42,6 +45,18 @@ def test_both_renderers_agree_on_the_box():
     pictures = [render_scene(frame, backend=backend) for backend in ("software", "open3d")]
     places = [np.argwhere(green(picture)).mean(axis=0) for picture in pictures]
     np.testing.assert_allclose(places[0], places[1], atol=6)
+
+
+def test_both_renderers_give_points_the_colours_of_their_classes():
+    if not open3d_renders():
+        pytest.skip("Open3D cannot render off screen on this machine (no EGL)")
+    points = PointCloud(torch.randn(2000, 3) * torch.tensor([10.0, 10.0, 0.1]))
+    labels = PointLabels(torch.arange(2000) % 2, names=("driveable_surface", "car"))
+    frame = Frame("token", 0, points=points)
+    for backend in ("software", "open3d"):
+        picture = render_scene(frame, backend=backend, classes=ClassMap.of_points(labels)).astype(int)
+        for color in (LIGHT.background, *segment_colors(labels.names)):
+            assert (np.abs(picture - np.array(color)).max(axis=2) <= 2).sum() > 100      # Open3D rounds its own way
 
 
 def test_an_empty_frame_is_background():
