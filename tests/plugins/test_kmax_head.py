@@ -161,7 +161,7 @@ def test_losses_are_float32_and_finite_under_autocast():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"semantic_branch": "heavy"}, "semantic_branch must be \"full\", \"light\" or None, got 'heavy'"),
+    [({"semantic_branch": "heavy"}, "semantic_branch must be one of full, light, pixel or None, got 'heavy'"),
      ({"map_order": (0, 1, 2)}, r"map_order must order 4 maps, four at least, got \(0, 1, 2\)"),
      ({"map_order": (3, 2, 1, 1)}, r"map_order must order 4 maps, four at least, got \(3, 2, 1, 1\)"),
      ({"num_queries": 0}, "num_classes and num_queries must be > 0, got 5 and 0"),
