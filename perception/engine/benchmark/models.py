@@ -77,7 +77,7 @@ def street_model(
         model = load_network(cfg, checkpoint, device, fuse=fuse)
     preprocessor = model.data_preprocessor
     if isinstance(model, Segmentor):
-        frame = street_picture(*picture, camera=preprocessor.camera)
+        frame = street_picture(picture[0], picture[1], camera=preprocessor.camera)
         return TimedModel(Path(cfg.filename).stem, model, preprocessor([frame], False))
     frame = street_frame(points, preprocessor.channels, model.classes)
     cameras = getattr(preprocessor, "cameras", ())
