@@ -2,7 +2,7 @@
 
 It begins with the network that configs/p2at/p2at_s_synthetic.py trains:
     torchrun --nproc-per-node 2 tools/train.py configs/daformer/p2at_day2rain_synthetic.py --launcher pytorch \\
-        --cfg-options model.pretrained=work_dirs/p2at_s_synthetic/iter_3100.pth
+        --cfg-options model.pretrained=work_dirs/p2at_s_synthetic/iter_2900.pth
 Without rare class sampling: train_dataloader.dataset.rare_classes=None; without the distance of features:
 model.feature_distance=None; with the student as its own teacher: model.momentum=0.
 """
@@ -32,7 +32,7 @@ train_dataloader = dict(                           # batches of pairs
             type="NuScenesPictures", root=_base_.target_root, version="v1.0-trainval", split="train", labelled=False,
             transforms=[
                 dict(type="LoadImages"),
-                dict(type="RandomResizeImages", scales=(0.8, 1.5)),
+                dict(type="RandomResizeImages", scales=(1.0, 1.6)),
                 dict(type="RandomCropImages", size=_base_.crop),
                 dict(type="RandomFlip", prob_x=0.0),
             ],

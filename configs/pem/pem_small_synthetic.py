@@ -33,7 +33,7 @@ train_dataloader = dict(
     dataset=dict(
         transforms=[
             dict(type="LoadImages"), dict(type="RandomResizeImages", scales=(0.9, 1.5)),
-            dict(type="RandomCropImages", size=_base_.crop, max_share=0.75), *_base_.varied,
+            dict(type="RandomCropImages", size=(192, 320), max_share=0.75), *_base_.varied,
         ],
     ),
 )

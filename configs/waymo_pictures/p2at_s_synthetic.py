@@ -2,11 +2,12 @@
 
     python tools/test.py configs/waymo_pictures/p2at_s_synthetic.py CHECKPOINT --cfg-options waymo_root=FOLDER
 
-The city's cameras have a focal length of 316 pixels; Waymo's, 2,050 pixels at a width of 1,920, have it at 296.
+The city's pictures are enlarged to a focal length of 395 pixels; Waymo's, 2,050 pixels at a width of 1,920, have it at
+a width of 370.
 """
 
 _base_ = ["../p2at/p2at_s_synthetic.py", "../_base_/datasets/waymo_pictures.py"]
 
-model = dict(data_preprocessor=dict(fit=(197, 296)))
+model = dict(data_preprocessor=dict(fit=(247, 370)))
 test_dataloader = dict(_delete_=True, **_base_.waymo_as_nuscenes)
 test_evaluator = dict(_delete_=True, **_base_.waymo_semantic)

@@ -2,7 +2,7 @@
 
     python tools/test.py configs/waymo_pictures/pem_small_synthetic.py CHECKPOINT --cfg-options waymo_root=FOLDER
 
-It learned from pictures a quarter larger than those of p2at_s_synthetic.py.
+See p2at_s_synthetic.py for the size.
 """
 
 _base_ = ["../pem/pem_small_synthetic.py", "../_base_/datasets/waymo_pictures.py"]

@@ -1,12 +1,11 @@
 """The synthetic city's camera pictures for the segmentation of things and stuff; see synthetic_pictures.py.
 
-Whole pictures, a quarter larger, so that segments are seen whole in training as in evaluation.
+Whole pictures are trained on, so that segments are seen whole in training as in evaluation.
 """
 
 _base_ = ["./synthetic_pictures.py"]
 
 things = tuple(range(10))                          # barrier to truck; the seven others are stuff
-fit = (280, 500)                                   # height and width of what is trained on and of what is evaluated
 varied = [
     dict(type="FilterInstances", min_pixels=48),   # three cells of the masks
     dict(type="RandomFlip", prob_x=0.0),
@@ -14,11 +13,10 @@ varied = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,                                  # of each of two processes
     dataset=dict(
         transforms=[
             dict(type="LoadImages"), dict(type="RandomResizeImages", scales=(1.1, 1.4)),
-            dict(type="RandomCropImages", size=fit), *varied,
+            dict(type="RandomCropImages", size=_base_.fit), *varied,
         ],
     ),
 )
