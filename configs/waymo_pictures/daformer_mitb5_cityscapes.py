@@ -8,5 +8,5 @@ It learned from halves of Cityscapes' pictures, whose focal length is 1,130 pixe
 _base_ = ["../daformer/daformer_mitb5_cityscapes.py", "../_base_/datasets/waymo_pictures.py"]
 
 model = dict(data_preprocessor=dict(fit=(704, 1056)))
-test_dataloader = _base_.waymo_as_cityscapes
-test_evaluator = _base_.waymo_semantic
+test_dataloader = dict(_delete_=True, **_base_.waymo_as_cityscapes)
+test_evaluator = dict(_delete_=True, **_base_.waymo_semantic)

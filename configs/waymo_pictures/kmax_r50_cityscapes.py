@@ -5,9 +5,5 @@
 
 _base_ = ["../kmax/kmax_r50_cityscapes.py", "../_base_/datasets/waymo_pictures.py"]
 
-model = dict(
-    classes=_base_.cityscapes_classes, things=_base_.cityscapes_things, head=dict(things=_base_.cityscapes_things)
-)
-test_dataloader = _base_.waymo_as_cityscapes
+test_dataloader = dict(_delete_=True, **_base_.waymo_as_cityscapes)
 test_evaluator = _base_.waymo_panoptic
-train_cfg = optim_wrapper = param_scheduler = None        # nothing is trained

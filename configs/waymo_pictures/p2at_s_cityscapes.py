@@ -5,6 +5,5 @@
 
 _base_ = ["../p2at/p2at_s_cityscapes.py", "../_base_/datasets/waymo_pictures.py"]
 
-test_dataloader = _base_.waymo_as_cityscapes
-test_evaluator = _base_.waymo_semantic
-train_cfg = optim_wrapper = param_scheduler = None        # nothing is trained
+test_dataloader = dict(_delete_=True, **_base_.waymo_as_cityscapes)
+test_evaluator = dict(_delete_=True, **_base_.waymo_semantic)

@@ -5,7 +5,5 @@
 
 _base_ = ["../pem/pem_r50_cityscapes_panoptic.py", "../_base_/datasets/waymo_pictures.py"]
 
-model = dict(classes=_base_.cityscapes_classes)
-test_dataloader = _base_.waymo_as_cityscapes
+test_dataloader = dict(_delete_=True, **_base_.waymo_as_cityscapes)
 test_evaluator = _base_.waymo_panoptic
-train_cfg = optim_wrapper = param_scheduler = None        # nothing is trained

@@ -23,7 +23,7 @@ TINY = str(ROOT / "configs/flatformer/flatformer_tiny.py")
 SYNTHETIC = [str(ROOT / f"configs/{name}_synthetic.py") for name in (
     "flatformer/flatformer", "centerpoint_pillar/centerpoint_pillar"
 )]
-SEGMENTOR = str(ROOT / "configs/p2at/p2at_s_synthetic.py")
+SEGMENTOR = str(ROOT / "configs/p2at/p2at_s_camvid.py")
 Rows = list[dict[str, Any]]
 
 
@@ -85,7 +85,7 @@ def test_segmentation_models_beside_torchvisions(measured: Callable[..., Rows]):
     )
     assert [(row["name"], row["variant"], row["stage"]) for row in rows] == [
         (name, variant, stage) for variant in ("eager", "bfloat16")
-        for name in ("p2at_s_synthetic", "lraspp_mobilenet_v3_large") for stage in ("network", "whole prediction")
+        for name in ("p2at_s_camvid", "lraspp_mobilenet_v3_large") for stage in ("network", "whole prediction")
     ]
     assert all(row["size"] == 64 * 96 and row["p50_ms"] <= row["p99_ms"] for row in rows)
     assert [row["reference_ms"] for row in rows] == [rows[2]["ms"], rows[3]["ms"]] * 4

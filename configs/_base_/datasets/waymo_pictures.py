@@ -31,10 +31,3 @@ waymo_as_cityscapes = dict(
 )
 waymo_semantic = dict(type="SemanticSegmentationMetric")
 waymo_panoptic = [dict(type="SemanticSegmentationMetric"), dict(type="PanopticSegmentationMetric")]
-
-# Of models for Cityscapes, whose configs leave them to the data set.
-cityscapes_classes = (
-    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
-    "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
-)
-cityscapes_things = (11, 12, 13, 14, 15, 16, 17, 18)

@@ -15,7 +15,7 @@ from perception.engine.benchmark.segmentation import (
 )
 from perception.engine.benchmark.setting import Setting
 
-CONFIG = Path(__file__).resolve().parents[3] / "configs/p2at/p2at_s_synthetic.py"
+CONFIG = Path(__file__).resolve().parents[3] / "configs/p2at/p2at_s_camvid.py"
 CPU = torch.device("cpu")
 
 
