@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 import perception_ops  # noqa: F401 - the import registers torch.ops.perception
 
@@ -21,9 +22,24 @@ def count_flops(call: Call) -> int:
 
     Element-wise work, sorting and the kernels of other packages (such as spconv's) count nothing.
     """
-    with FlopCounterMode(display=False, custom_mapping=_FORMULAS) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
+    counter.mod_tracker = _NoModules()     # torch's own fails where a module is given a parameter without gradients
+    with counter:
         call()
     return counter.get_total_flops()
+
+
+class _NoModules(ModuleTracker):
+    """Counts the whole alone, not each module."""
+
+    def __init__(self) -> None:
+        self.parents = {"Global"}
+
+    def __enter__(self) -> _NoModules:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def group_attention_flops(qk: Shape, v: Shape, slots: Shape, back: Shape, valid: Any, group_size: int, *_: Any,

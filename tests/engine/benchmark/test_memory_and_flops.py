@@ -39,6 +39,12 @@ def test_a_matrix_product_counts_two_for_each_multiply_add():
     assert count_flops(lambda: torch.ones(3, 5) @ torch.ones(5, 7)) == 2 * 3 * 5 * 7
 
 
+def test_a_module_that_is_given_a_parameter_is_counted_without_gradients():
+    layer, query = torch.nn.Linear(5, 7, bias=False), torch.nn.Parameter(torch.ones(3, 5))
+    with torch.inference_mode():
+        assert count_flops(lambda: layer(query)) == 2 * 3 * 5 * 7
+
+
 def test_attention_of_groups_counts_as_much_as_attention_on_gathered_groups():
     N, C, heads, S = 24, 16, 2, 8
     slots = torch.arange(N)
