@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from perception.models.image_backbones.resnet import ResNet
 from perception.models.key_map import rename_part
-from perception.models.losses.ohem import pixel_cross_entropy
+from perception.models.losses.weighted_cross_entropy import pixel_accuracy, pixel_cross_entropy
 from perception_plugins.p2at import P2ATHead, P2ATLoss, load_official
 from perception_plugins.p2at.attention import AxialLayer, ConvMlp, LocalDetails, PyramidAxialAttention, PyramidPooling
 from perception_plugins.p2at.boundary import boundary_map
@@ -32,7 +32,6 @@ from perception_plugins.p2at.losses import (
     balanced_boundary_loss,
     batch_dice_loss,
     labels_at_boundaries,
-    pixel_accuracy,
 )
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/_base_/models/p2at.py"
@@ -252,7 +251,7 @@ def _losses(golden: Golden) -> None:
     cross_entropy = pixel_cross_entropy(aux, labels)
     semantic = criterion.semantic(pixel_cross_entropy(final, labels), labels)
     _compare(golden, {
-        "acc": pixel_accuracy(final, labels), "b_loss": losses["loss_boundary"], "ce_map_aux1": cross_entropy,
+        "acc": pixel_accuracy(final, labels) / 100, "b_loss": losses["loss_boundary"], "ce_map_aux1": cross_entropy,
         "dice": batch_dice_loss(boundary, edges), "ohem_final": semantic,
         "s_loss_map": auxiliary_weight * cross_entropy + semantic_weight * semantic,
         "s_loss_mean": losses["loss_auxiliary"] + losses["loss_semantic"],

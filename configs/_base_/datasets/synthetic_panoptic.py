@@ -9,7 +9,7 @@ things = tuple(range(10))                          # barrier to truck; the seven
 varied = [
     dict(type="FilterInstances", min_pixels=48),   # three cells of the masks
     dict(type="RandomFlip", prob_x=0.0),
-    dict(type="PhotometricDistortion", brightness=16.0, contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=8.0),
+    _base_.colours,
 ]
 
 train_dataloader = dict(

@@ -12,6 +12,10 @@ class_names = (*_base_.point_classes, "sky")
 fit = (280, 500)                                   # what whole pictures are enlarged to, for what is small in them
 crop = (224, 384)                                  # height and width of what is trained on
 
+colours = dict(
+    type="PhotometricDistortion", brightness=16.0, contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=8.0
+)
+
 dataset = dict(type="NuScenesPictures", root=data_root, version="v1.0-trainval")
 train_dataloader = dict(
     batch_size=2,                                  # of each of two processes
@@ -25,7 +29,7 @@ train_dataloader = dict(
             dict(type="RandomResizeImages", scales=(1.0, 1.6)),
             dict(type="RandomCropImages", size=crop, max_share=0.75),
             dict(type="RandomFlip", prob_x=0.0),
-            dict(type="PhotometricDistortion", brightness=16.0, contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=8.0),
+            colours,
         ],
     ),
 )

@@ -47,4 +47,5 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | Non
 
 def pixel_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Percentage of all pixels, those to ignore included, whose class has the greatest of the logits (B, K, h, w)."""
-    return 100 * (resize_maps(logits.detach(), labels.shape[1:]).argmax(dim=1) == labels).float().mean()
+    best = resize_maps(logits.detach(), labels.shape[1:]).max(dim=1).indices               # faster than argmax on a CPU
+    return 100 * (best == labels).float().mean()

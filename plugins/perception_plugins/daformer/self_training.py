@@ -179,7 +179,7 @@ class SelfTraining(BaseModel):
         update_teacher(self.teacher, self.student, teacher_momentum(int(self.iteration), self.momentum))
         self.iteration += 1
         classes = torch.stack([entry.classes for entry in labels])                         # (B, H, W)
-        features = self.student.backbone(source)
+        features = self.student.backbone(self.student.laid_out(source))
         losses = self.student.loss_of(self.student.neck(features), labels)
         if self.reference is not None and self.feature_distance is not None:
             with torch.no_grad():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.models.losses.weighted_cross_entropy import pixel_accuracy
 from perception.registry import MODELS
 from perception.structures.segmentation import PixelLabels
 
@@ -17,7 +18,6 @@ from .attention import AxialLayer, ConvMlp, PyramidAxialAttention
 from .boundary import boundary_map
 from .decoder import BidirectionalFusion, DecoderBlock, GlobalContext, PixelClassifier
 from .layers import ConvPReLU, resized
-from .losses import pixel_accuracy
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class P2ATHead(nn.Module):
                 raise ValueError(f"aux2_channels must be 1 to train on boundaries, got {self.aux2_channels}")
             aux1, aux2 = (self.resized_logits(logits, classes.shape[1:]) for logits in (raw.aux1, raw.aux2))
             losses = self.criterion(final, classes, aux1, aux2[:, 0], boundary_map(classes))
-        return {**losses, "accuracy": pixel_accuracy(final.detach(), classes)}
+        return {**losses, "accuracy": pixel_accuracy(final, classes) / 100}
 
     def resized_logits(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """(B, K, h, w) -> (B, K, H, W): bilinear, corners on corners."""

@@ -41,15 +41,6 @@ def batch_dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return dice_loss(logits.sigmoid().view(1, -1), targets.view(1, -1))[0]
 
 
-def pixel_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of all pixels whose best class is the label: (B, K, H, W), (B, H, W) -> scalar.
-
-    As the authors' logs have it, an ignored pixel counts as wrong.
-    """
-    best = logits.max(dim=1).indices                                         # faster than argmax on a CPU
-    return (best == labels).float().mean()
-
-
 @MODELS.register_module(role="loss")
 class P2ATLoss(nn.Module):
     """The sum of four losses, or five, all on maps of the size of the labels.
