@@ -32,7 +32,7 @@ train_dataloader = dict(                           # batches of pairs
             type="NuScenesPictures", root=_base_.target_root, version="v1.0-trainval", split="train", labelled=False,
             transforms=[
                 dict(type="LoadImages"),
-                dict(type="RandomResizeImages", scales=(1.0, 1.6)),
+                dict(type="RandomResizeImages", scales=_base_.scales),
                 dict(type="RandomCropImages", size=_base_.crop),
                 dict(type="RandomFlip", prob_x=0.0),
             ],

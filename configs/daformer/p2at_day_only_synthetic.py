@@ -10,9 +10,10 @@ First train configs/p2at/p2at_s_synthetic.py, then make other towns of the city 
 
 _base_ = ["../p2at/p2at_s_synthetic.py"]
 
-max_iters = 500
+max_iters = 300
 target_root = "data/synthetic_rain"
 
+train_dataloader = dict(batch_size=2)
 val_dataloader = dict(dataset=dict(root=target_root))
 test_dataloader = val_dataloader
 

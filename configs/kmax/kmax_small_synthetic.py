@@ -1,6 +1,8 @@
 """kMaX-DeepLab over a slim ResNet-18 for the synthetic city's cameras, made for half an hour of two CPU cores.
 
-    torchrun --nproc-per-node 2 tools/train.py configs/kmax/kmax_small_synthetic.py --launcher pytorch
+Published training begins with ImageNet's backbone; this one, with that of configs/p2at/p2at_s_synthetic.py:
+    torchrun --nproc-per-node 2 tools/train.py configs/kmax/kmax_small_synthetic.py --launcher pytorch \\
+        --cfg-options model.pretrained=work_dirs/p2at_s_synthetic/iter_2900.pth
 
 Three things are not in the paper: the pixels that masks are read from tell their class too, those of small segments
 count for more in the masks' entropy, and masks begin sharper. Clusters sum up their pixels, so evaluation needs
@@ -12,7 +14,7 @@ _base_ = [
     "../_base_/schedules/onecycle_small.py", "../_base_/default_runtime.py",
 ]
 
-max_iters = 1350
+max_iters = 1650
 
 model = dict(
     classes=_base_.class_names,
@@ -30,7 +32,7 @@ model = dict(
         semantic_branch="pixel",
         semantic_channels=(64,),
         loss=dict(
-            weights=dict(loss_ce=3.0, loss_mask=1.0, loss_dice=6.0, loss_pixel_insdis=1.0, loss_aux_semantic=2.0),
+            weights=dict(loss_ce=3.0, loss_mask=2.0, loss_dice=12.0, loss_pixel_insdis=0.5, loss_aux_semantic=2.0),
             pixels=dict(count=512, temperature=1.0), semantic=dict(count=2048, temperature=1.0), area_power=0.5,
         ),
     ),

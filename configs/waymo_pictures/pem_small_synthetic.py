@@ -2,7 +2,8 @@
 
     python tools/test.py configs/waymo_pictures/pem_small_synthetic.py CHECKPOINT --cfg-options waymo_root=FOLDER
 
-See p2at_s_synthetic.py for the size.
+See p2at_s_synthetic.py for the size: enlarged, the city's pictures have a focal length of 395 pixels, Waymo's at a
+width of 370.
 """
 
 _base_ = ["../pem/pem_small_synthetic.py", "../_base_/datasets/waymo_pictures.py"]

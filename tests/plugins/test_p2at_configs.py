@@ -15,7 +15,7 @@ from perception.structures.segmentation import PixelLabels
 from perception_plugins.p2at import PLUGIN, config_options, load_official
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted(set((ROOT / "configs/p2at").glob("*.py")) - {ROOT / "configs/p2at/p2at_s_synthetic.py"})
+CONFIGS = sorted(path for path in (ROOT / "configs/p2at").glob("*.py") if "synthetic" not in path.name)
 ENCODERS = {"s": (18, 11_176_512), "m": (34, 21_284_672), "l": (50, 23_508_032)}
 # parameters by variant, classes and whether the heads for training are there
 PUBLISHED = [

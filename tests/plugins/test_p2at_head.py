@@ -8,13 +8,16 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from perception.compression.batch_norm import fold_batch_norms
 from perception.models.image_backbones.resnet import ResNet
 from perception.structures.segmentation import IGNORE_LABEL, PixelLabels
 from perception_plugins.p2at import P2ATHead, P2ATLogits
 from perception_plugins.p2at.attention import PyramidPooling
+from perception_plugins.p2at.boundary import boundary_map
 from perception_plugins.p2at.decoder import GlobalContext
+from perception_plugins.p2at.head import sampled
 
 WIDTHS = (4, 6, 8, 10)
 
@@ -68,6 +71,17 @@ def test_training_gives_the_auxiliary_logits_too_and_evaluation_does_not():
     assert isinstance(small_head(auxiliary=False).train()(features), Tensor)
 
 
+def test_class_weights_are_taken_off_the_logits_outside_training():
+    weights = [1.0, 2.0, 0.5]
+    options = {"criterion": {"type": "P2ATLoss", "class_weights": weights}}
+    features = small_backbone().eval()(torch.rand(1, 3, 64, 64))
+    plain, adjusted = small_head(**options).eval(), small_head(**options, logit_adjustment=0.5).eval()
+    wanted = plain(features) - 0.5 * torch.tensor(weights).log()[:, None, None]
+    torch.testing.assert_close(adjusted(features), wanted)
+    assert set(adjusted.state_dict()) == set(plain.state_dict())
+    torch.testing.assert_close(adjusted.all_logits(features).logits, plain(features))      # what training sees
+
+
 def test_gradients_reach_every_parameter():
     backbone, head = small_backbone().train(), small_head().train()
     losses = head.loss(head(backbone(torch.rand(2, 3, 64, 96))), random_labels(2, (64, 96)))
@@ -84,6 +98,31 @@ def test_the_final_logits_alone_give_the_semantic_loss_alone():
     head = small_head().eval()
     losses = head.loss(head(small_backbone().eval()(torch.rand(1, 3, 40, 48))), random_labels(1, (40, 48)))
     assert set(losses) == {"loss_semantic", "accuracy"}
+
+
+def test_losses_may_look_at_every_second_row_and_column():
+    raw = small_head().train()(small_backbone().train()(torch.rand(2, 3, 65, 97)))
+    labels = random_labels(2, (65, 97))
+    head = small_head(loss_stride=2)
+    found = head.loss(raw, labels)
+    classes = torch.stack([one.classes for one in labels])
+    final, aux, boundary = (
+        F.interpolate(logits, size=(33, 49), mode="bilinear", align_corners=True)
+        for logits in (raw.logits, raw.aux1, raw.aux2)
+    )
+    boundaries = boundary_map(classes)[:, ::2, ::2].contiguous()
+    wanted = head.criterion(final, classes[:, ::2, ::2], aux, boundary[:, 0], boundaries)
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, msg=name)
+
+
+@pytest.mark.parametrize(("length", "stride", "places"), [
+    (1, 2, [0]), (4, 2, [0, 2, 3]), (5, 2, [0, 2, 4]), (6, 4, [0, 2, 5]), (3, 1, [0, 1, 2]),
+])
+def test_sampled_rows_reach_from_the_first_to_the_last(length, stride, places):
+    planes = torch.arange(length)[None, :, None].expand(1, length, length)
+    assert sampled(planes, stride)[0, :, 0].tolist() == places
+    assert sampled(planes.transpose(1, 2), stride)[0, 0].tolist() == places
 
 
 def test_labels_that_are_all_ignored_leave_finite_losses():
@@ -198,5 +237,9 @@ def test_arguments_that_cannot_be_are_refused():
         P2ATHead((4, 8))
     with pytest.raises(ValueError, match="pyramid must be one of p1p1p3, p1p2p3, got 'p3'"):
         small_head(pyramid="p3")
+    with pytest.raises(ValueError, match="logit_adjustment needs a criterion with class_weights"):
+        small_head(logit_adjustment=1.0)
+    with pytest.raises(ValueError, match="loss_stride must be >= 1, got 0"):
+        small_head(loss_stride=0)
     with pytest.raises(ValueError, match="auxiliary logits need auxiliary=True"):
         small_head(auxiliary=False).all_logits(())

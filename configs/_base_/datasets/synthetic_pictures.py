@@ -9,8 +9,8 @@ _base_ = ["../classes/nuscenes_segmentation.py"]
 
 data_root = "data/synthetic_map"
 class_names = (*_base_.point_classes, "sky")
-fit = (280, 500)                                   # what whole pictures are enlarged to, for what is small in them
-crop = (224, 384)                                  # height and width of what is trained on
+crop = (192, 320)                                  # height and width of what is trained on
+scales = (0.8, 1.5)
 
 colours = dict(
     type="PhotometricDistortion", brightness=16.0, contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=8.0
@@ -18,7 +18,7 @@ colours = dict(
 
 dataset = dict(type="NuScenesPictures", root=data_root, version="v1.0-trainval")
 train_dataloader = dict(
-    batch_size=2,                                  # of each of two processes
+    batch_size=3,                                  # of each of two processes
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="EpochSampler", class_balanced=False),
@@ -26,7 +26,7 @@ train_dataloader = dict(
         **dataset, split="train",
         transforms=[
             dict(type="LoadImages"),
-            dict(type="RandomResizeImages", scales=(1.0, 1.6)),
+            dict(type="RandomResizeImages", scales=scales),
             dict(type="RandomCropImages", size=crop, max_share=0.75),
             dict(type="RandomFlip", prob_x=0.0),
             colours,

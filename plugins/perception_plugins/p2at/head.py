@@ -56,11 +56,18 @@ class P2ATHead(nn.Module):
         table_length: length of the attention's position tables.
         pyramid: see `PyramidPooling`.
         criterion: config of a `P2ATLoss`; None takes its defaults.
+        loss_stride: every how many rows and columns of the labels the losses look at; 1, as published, takes all. With
+            2, a step of a small network takes a quarter less time.
+        logit_adjustment: share of the logarithms of the criterion's class weights that is taken off the logits outside
+            training ("Long-tail learning via logit adjustment", Menon et al., ICLR 2021, section 4): what teaches rare
+            classes makes them look more likely than they are.
 
     Raises:
-        ValueError: ``in_channels`` are not four.
+        ValueError: ``in_channels`` are not four, ``loss_stride`` is below 1, or logits are to be adjusted for class
+            weights that there are not.
     """
 
+    logit_offsets: Tensor | None
     align_corners = True                             # of the resizing of the logits to the size of the picture
 
     def __init__(
@@ -79,12 +86,16 @@ class P2ATHead(nn.Module):
         table_length: int = 16,
         pyramid: str = "p1p1p3",
         criterion: Mapping[str, Any] | None = None,
+        loss_stride: int = 1,
+        logit_adjustment: float = 0.0,
     ) -> None:
         super().__init__()
+        if loss_stride < 1:
+            raise ValueError(f"loss_stride must be >= 1, got {loss_stride}")
         if len(in_channels) != 4:
             raise ValueError(f"in_channels must be the widths of four maps, got {tuple(in_channels)}")
         c1, c2, c3, c4 = in_channels
-        self.num_classes = num_classes
+        self.num_classes, self.loss_stride = num_classes, loss_stride
         self.reduce = ConvPReLU(c4, width)
         self.layers = nn.Sequential(*(
             AxialLayer(
@@ -111,12 +122,19 @@ class P2ATHead(nn.Module):
             self.aux1 = PixelClassifier(width, width, num_classes)
             self.aux2 = PixelClassifier(width, width, self.aux2_channels)
         self.criterion = MODELS.build(criterion or {"type": "P2ATLoss"})
+        offsets = None
+        if logit_adjustment:
+            if self.criterion.class_weights is None:
+                raise ValueError("logit_adjustment needs a criterion with class_weights")
+            offsets = logit_adjustment * self.criterion.class_weights.log()[:, None, None]
+        self.register_buffer("logit_offsets", offsets, persistent=False)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor | P2ATLogits:
         """Maps (B, C_i, H/s_i, W/s_i) of strides 4 to 32 -> logits (B, K, H/4, W/4), in training with the auxiliary."""
         if self.training and self.aux1 is not None:
             return self.all_logits(features)
-        return self.classifier(self.decode(features)[0])
+        logits = self.classifier(self.decode(features)[0])
+        return logits if self.training or self.logit_offsets is None else logits - self.logit_offsets
 
     def all_logits(self, features: Sequence[Tensor]) -> P2ATLogits:
         """The final and the auxiliary logits. Raises ValueError if the auxiliary heads were not built."""
@@ -153,7 +171,8 @@ class P2ATHead(nn.Module):
             raise ValueError(
                 f"labels must be those of {len(final)} pictures of one size, got {len(labels)} of {sorted(sizes)}"
             )
-        classes = torch.stack([one.classes for one in labels])               # (B, H, W)
+        whole = torch.stack([one.classes for one in labels])                 # (B, H, W)
+        classes = sampled(whole, self.loss_stride)                             # (B, H', W')
         final = self.resized_logits(final, classes.shape[1:])
         if isinstance(raw, Tensor):
             losses = self.criterion(final, classes)
@@ -161,9 +180,21 @@ class P2ATHead(nn.Module):
             if self.aux2_channels != 1:
                 raise ValueError(f"aux2_channels must be 1 to train on boundaries, got {self.aux2_channels}")
             aux1, aux2 = (self.resized_logits(logits, classes.shape[1:]) for logits in (raw.aux1, raw.aux2))
-            losses = self.criterion(final, classes, aux1, aux2[:, 0], boundary_map(classes))
+            boundaries = sampled(boundary_map(whole), self.loss_stride)
+            losses = self.criterion(final, classes, aux1, aux2[:, 0], boundaries)
         return {**losses, "accuracy": pixel_accuracy(final, classes) / 100}
 
     def resized_logits(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """(B, K, h, w) -> (B, K, H, W): bilinear, corners on corners."""
         return F.interpolate(logits.float(), size=tuple(size), mode="bilinear", align_corners=self.align_corners)
+
+
+def sampled(planes: Tensor, stride: int) -> Tensor:
+    """Rows and columns of (B, H, W), from the first to the last, ``stride`` apart or a little less."""
+    if stride == 1:
+        return planes
+    for axis in (1, 2):
+        last = planes.shape[axis] - 1
+        places = torch.linspace(0, last, -(-last // stride) + 1, device=planes.device).round().long()
+        planes = planes.index_select(axis, places)
+    return planes

@@ -21,7 +21,6 @@ from perception.structures.segmentation import IGNORE_LABEL
 
 BOUNDARY_WEIGHT = 20.0                             # of the cross entropy against the Dice loss
 SURE = 0.8                                         # probability from which a pixel counts as a boundary
-LOVASZ_STRIDE = 4                                  # rows and columns between the pixels that Lovász's loss looks at
 
 
 def balanced_boundary_loss(logits: Tensor, boundaries: Tensor) -> Tensor:
@@ -54,8 +53,9 @@ class P2ATLoss(nn.Module):
         boundary_semantic_weight: of the final classifier's, over the pixels that the boundary head is sure of.
         threshold, min_kept: see `mean_over_hard_pixels`.
         class_weights: K factors of the cross entropies; None weighs all classes alike.
-        lovasz_weight: of the final classifier's Lovász loss, over every fourth row and column; 0, as published, goes
-            without. It counts every class alike, however rare.
+        lovasz_weight: of the final classifier's Lovász loss; 0, as published, goes without. It counts every class
+            alike, however rare.
+        lovasz_stride: rows and columns between the pixels that Lovász's loss looks at.
     """
 
     class_weights: Tensor | None
@@ -71,12 +71,13 @@ class P2ATLoss(nn.Module):
         min_kept: int = 131_072,
         class_weights: Sequence[float] | None = None,
         lovasz_weight: float = 0.0,
+        lovasz_stride: int = 4,
     ) -> None:
         super().__init__()
         self.auxiliary_weight, self.semantic_weight = auxiliary_weight, semantic_weight
         self.boundary_weight, self.boundary_semantic_weight = boundary_weight, boundary_semantic_weight
         self.lovasz = LovaszSoftmaxLoss(loss_weight=lovasz_weight) if lovasz_weight else None
-        self.threshold, self.min_kept = threshold, min_kept
+        self.threshold, self.min_kept, self.lovasz_stride = threshold, min_kept, lovasz_stride
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
 
@@ -118,7 +119,7 @@ class P2ATLoss(nn.Module):
             sure = labels_at_boundaries(boundary, labels)
             losses["loss_boundary_semantic"] = self.boundary_semantic_weight * self.semantic(cross_entropy, sure)
         if self.lovasz is not None:
-            every = slice(LOVASZ_STRIDE // 2, None, LOVASZ_STRIDE)
+            every = slice(self.lovasz_stride // 2, None, self.lovasz_stride)
             rows = final[..., every, every].movedim(1, 3).flatten(0, 2)      # (N, K)
             losses["loss_lovasz"] = self.lovasz(rows, labels[:, every, every].flatten())
         return losses
