@@ -1,4 +1,4 @@
-"""The first nine minutes of p2at_s_synthetic.py, on pictures of half to three quarters of their size."""
+"""The first eleven minutes of p2at_s_synthetic.py, on pictures of half to three quarters of their size."""
 
 _base_ = ["./p2at_s_synthetic.py"]
 
