@@ -122,11 +122,7 @@ class P2ATHead(nn.Module):
             self.aux1 = PixelClassifier(width, width, num_classes)
             self.aux2 = PixelClassifier(width, width, self.aux2_channels)
         self.criterion = MODELS.build(criterion or {"type": "P2ATLoss"})
-        offsets = None
-        if logit_adjustment:
-            if self.criterion.class_weights is None:
-                raise ValueError("logit_adjustment needs a criterion with class_weights")
-            offsets = logit_adjustment * self.criterion.class_weights.log()[:, None, None]
+        offsets = weight_offsets(self.criterion.class_weights, logit_adjustment)
         self.register_buffer("logit_offsets", offsets, persistent=False)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor | P2ATLogits:
@@ -187,6 +183,19 @@ class P2ATHead(nn.Module):
     def resized_logits(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """(B, K, h, w) -> (B, K, H, W): bilinear, corners on corners."""
         return F.interpolate(logits.float(), size=tuple(size), mode="bilinear", align_corners=self.align_corners)
+
+
+def weight_offsets(class_weights: Tensor | None, share: float) -> Tensor | None:
+    """Share of the logarithms of the weights, (K,) -> (K, 1, 1); None for a share of 0.
+
+    Raises:
+        ValueError: there are no weights to take a share of.
+    """
+    if share == 0.0:
+        return None
+    if class_weights is None:
+        raise ValueError("logit_adjustment needs a criterion with class_weights")
+    return share * class_weights.log()[:, None, None]
 
 
 def sampled(planes: Tensor, stride: int) -> Tensor:
