@@ -2,7 +2,7 @@
 
 It begins with the network that configs/p2at/p2at_s_synthetic.py trains:
     torchrun --nproc-per-node 2 tools/train.py configs/daformer/p2at_day2rain_synthetic.py --launcher pytorch \\
-        --cfg-options model.pretrained=work_dirs/p2at_s_synthetic/iter_2300.pth
+        --cfg-options model.pretrained=work_dirs/p2at_s_synthetic/iter_2100.pth
 Without rare class sampling: train_dataloader.dataset.rare_classes=None; without the distance of features:
 model.feature_distance=None; with the student as its own teacher: model.momentum=0.
 """

@@ -5,7 +5,7 @@ First train configs/p2at/p2at_s_synthetic.py, then make other towns of the city 
         --duration 5
     python tools/create_data.py index nuscenes data/synthetic_rain --split train    (then val)
     torchrun --nproc-per-node 2 tools/train.py configs/daformer/p2at_day_only_synthetic.py --launcher pytorch \\
-        --cfg-options load_from=work_dirs/p2at_s_synthetic/iter_2300.pth
+        --cfg-options load_from=work_dirs/p2at_s_synthetic/iter_2100.pth
 """
 
 _base_ = ["../p2at/p2at_s_synthetic.py"]

@@ -2,7 +2,7 @@
 
 Published training begins with ImageNet's backbone; this one, with that of configs/p2at/p2at_s_synthetic.py:
     torchrun --nproc-per-node 2 tools/train.py configs/kmax/kmax_small_synthetic.py --launcher pytorch \\
-        --cfg-options model.pretrained=work_dirs/p2at_s_synthetic/iter_2300.pth
+        --cfg-options model.pretrained=work_dirs/p2at_s_synthetic/iter_2100.pth
 
 Three things are not in the paper: the pixels that masks are read from tell their class too, those of small segments
 count for more in the masks' entropy, and masks begin sharper. Clusters sum up their pixels, so evaluation needs

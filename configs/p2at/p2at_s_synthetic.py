@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 2 tools/train.py configs/p2at/p2at_s_synthetic_begin.py --launcher pytorch
     torchrun --nproc-per-node 2 tools/train.py configs/p2at/p2at_s_synthetic.py --launcher pytorch \\
-        --cfg-options load_from=work_dirs/p2at_s_synthetic_begin/iter_1300.pth
-The first eleven minutes are spent on small pictures, of which a step sees more.
+        --cfg-options load_from=work_dirs/p2at_s_synthetic_begin/iter_1200.pth
+The first ten minutes are spent on small pictures, of which a step sees more.
 """
 
 _base_ = [
@@ -11,7 +11,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-max_iters = 2300
+max_iters = 2100
 
 model = dict(
     channels_last=False,                           # without AVX-512 its gradient is a third slower

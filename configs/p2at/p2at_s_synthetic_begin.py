@@ -1,8 +1,8 @@
-"""The first eleven minutes of p2at_s_synthetic.py, on pictures of half to three quarters of their size."""
+"""The first ten minutes of p2at_s_synthetic.py, on pictures of half to three quarters of their size."""
 
 _base_ = ["./p2at_s_synthetic.py"]
 
-max_iters = 1300
+max_iters = 1200
 
 model = dict(augmentation=None)
 train_dataloader = dict(

@@ -2,7 +2,7 @@
 
 Published training begins with ImageNet's backbone; this one, with that of configs/p2at/p2at_s_synthetic.py:
     torchrun --nproc-per-node 2 tools/train.py configs/pem/pem_small_synthetic.py --launcher pytorch \\
-        --cfg-options model.pretrained=work_dirs/p2at_s_synthetic/iter_2300.pth
+        --cfg-options model.pretrained=work_dirs/p2at_s_synthetic/iter_2100.pth
 
 One thing is not in the paper: the mask features learn the classes of pixels too.
 """

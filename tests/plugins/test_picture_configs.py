@@ -34,7 +34,7 @@ from perception_plugins.daformer.pairs import SourceTargetPair
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PATHS = [
     path for family in ("p2at", "kmax", "pem", "daformer") for path in sorted((CONFIGS / family).glob("*.py"))
-    if not path.stem.endswith("_synthetic")                                            # of the city, not published
+    if "_synthetic" not in path.stem                                                   # of the city, not published
 ]
 VARIANT = re.compile("(?<=p2at_)[ml]|(?<=kmax_)convnext_(tiny|small|base|large)|(?<=pem_)stdc[12]")
 FIRST = [path for path in PATHS if not VARIANT.search(path.stem)]                     # the others have their data
