@@ -212,6 +212,14 @@ def test_colours_change_alike_whatever_order_of_channels_the_student_takes(bgr):
     torch.testing.assert_close(changed.flip(1) if bgr else changed, expected)
 
 
+def test_a_black_that_normalisation_moved_below_zero_is_still_black():
+    model = model_of(augmentation={"jitter_prob": 1.0, "blur_prob": 1.0})
+    pictures = model.student.data_preprocessor
+    black = torch.tensor([-1e-5, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 24, 32)
+    for seed in range(24):                           # every order of the steps, about
+        assert model.augmented((black - pictures.mean) / pictures.std, np.random.default_rng(seed)).isfinite().all()
+
+
 def test_a_blur_keeps_the_mean_of_a_flat_picture():
     flat = torch.full((1, 3, 40, 60), 0.25)
     torch.testing.assert_close(blurred(flat, 1.0), flat)

@@ -202,7 +202,7 @@ class SelfTraining(BaseModel):
         if self.augmentation is None:
             return images
         pictures = self.student.data_preprocessor
-        values = (images * pictures.std + pictures.mean) / 255
+        values = ((images * pictures.std + pictures.mean) / 255).clamp(0, 1)     # a black just below 0 has no hue
         order = [2, 1, 0] if pictures.bgr else [0, 1, 2]
         return (self.augmentation(values[:, order], rng)[:, order] * 255 - pictures.mean) / pictures.std
 
