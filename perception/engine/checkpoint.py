@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from ..atomic_write import atomic_path
 from ..errors import CheckpointError
 
+logger = logging.getLogger(__name__)
 POINTER = "last_checkpoint"
 MAX_LISTED = 4                                     # keys named of each kind in an error
 
@@ -95,13 +97,16 @@ def latest_checkpoint(folder: Path | str) -> Path | None:
     return path
 
 
-def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any], name: str | None = None) -> None:
+def load_weights(
+    model: nn.Module, source: Path | str | Mapping[str, Any], name: str | None = None, *, may_lack: Sequence[str] = (),
+) -> None:
     """Put the weights of a checkpoint into a model; every key must fit, or nothing is loaded.
 
     Args:
         model: takes the weights; a ``module.`` prefix of the checkpoint's keys is dropped.
         source: a file, or what `load_checkpoint` gave.
         name: how an error calls the checkpoint, by default the file.
+        may_lack: beginnings of keys that the checkpoint may lack; they keep their values, and are logged.
 
     Raises:
         CheckpointError: unreadable, made for other classes, or for another architecture; lists the classes, or the
@@ -114,7 +119,9 @@ def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any], name:
     _check_classes(model, checkpoint, name)
     given = {key.removeprefix("module."): value for key, value in checkpoint["state_dict"].items()}
     own = model.state_dict()
-    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    absent = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    lacking = [key for key in absent if key.startswith(tuple(may_lack))]
+    missing = [key for key in absent if key not in lacking]
     unexpected = [key for key in given if key not in own]
     misshaped = [
         f"{key} {tuple(given[key].shape)} instead of {tuple(value.shape)}"
@@ -124,7 +131,9 @@ def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any], name:
         kinds = {"missing": missing, "unexpected": unexpected, "misshaped": misshaped}
         told = "; ".join(f"{len(keys)} {kind}: {_short(keys)}" for kind, keys in kinds.items() if keys)
         raise CheckpointError(f"{name}: made for another architecture than {type(model).__name__}: {told}")
-    model.load_state_dict(given, strict=False)     # not strict for the sake of absent num_batches_tracked alone
+    model.load_state_dict(given, strict=False)     # what may be absent has been told apart
+    if lacking:
+        logger.info("%s lacks %s, which begin anew", name, ", ".join(lacking))
 
 
 def _check_classes(model: nn.Module, checkpoint: Mapping[str, Any], name: str) -> None:

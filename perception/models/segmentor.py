@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from .forward_mode import frames_for
 from .sliding_window import SlidingWindow, averaged_scores, resize_maps
 from .stage import Stage
 
+logger = logging.getLogger(__name__)
+
 
 @MODELS.register_module(role="task_model")
 class Segmentor(BaseModel):
@@ -41,8 +44,9 @@ class Segmentor(BaseModel):
         data_preprocessor: config of an `ImageDataPreprocessor`; None takes its defaults.
         classes: names of the K classes.
         things: for a mask head, the classes whose instances are told apart, maybe none; None for a semantic head.
-        pretrained: checkpoint with keys ``backbone.*``, of another `Segmentor` or of its backbone alone, whose backbone
-            training begins with; None begins with the backbone's own initialisation.
+        pretrained: checkpoint with keys ``backbone.*``, of another `Segmentor`, a `Classifier` or the backbone alone,
+            whose backbone training begins with; it may lack the backbone's ``dense_only`` parts. None begins with the
+            backbone's own initialisation.
         window: arguments of a `SlidingWindow` that goes over the picture in evaluation; None takes it as a whole.
         augmentation: arguments of `averaged_scores` (``scales``, ``flip``) for evaluation; None goes without.
         channels_last: lay pictures and weights out channels last, which most convolutions on CPUs and tensor cores
@@ -99,7 +103,11 @@ class Segmentor(BaseModel):
         if self.pretrained is not None:
             state = load_checkpoint(self.pretrained)["state_dict"]
             part = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
-            load_weights(self.backbone, {"state_dict": part}, str(self.pretrained))
+            may_lack = getattr(self.backbone, "dense_only", ())
+            load_weights(self.backbone, {"state_dict": part}, str(self.pretrained), may_lack=may_lack)
+            others = [key for key in state if not key.startswith("backbone.")]
+            if others:
+                logger.info("%s: left out, since no part of the backbone: %s", self.pretrained, ", ".join(others))
 
     def forward(
         self, inputs: Mapping[str, Tensor], data_samples: Sequence[Frame] | None = None, mode: str = "tensor"

@@ -5,6 +5,7 @@ from .box_conversions import Argoverse2Rows, KittiRows, NuScenesRows, WaymoRows,
 from .box_overlap import overlaps_bev
 from .boxes3d import Boxes3D
 from .calibration import Calibration, Camera
+from .classification import ClassPrediction
 from .frame import Frame, Sweep
 from .geo_reference import GeoReference
 from .global_map import GlobalMap
@@ -17,8 +18,9 @@ from .segmentation import InstancePrediction, PanopticPrediction, PixelLabels, S
 from .vector_map import LaneGraph, MapPredictions, SDMap, VectorMap
 
 __all__ = [
-    "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "Frame", "FramePredictions",
-    "GeoReference", "GlobalMap", "InstancePrediction", "KittiRows", "LaneGraph", "MapPredictions", "NuScenesRows",
-    "PanopticPrediction", "PixelLabels", "PointCloud", "PointLabels", "PointPredictions", "Polylines", "Predictions",
-    "SDMap", "SegmentationPredictions", "Segments", "Sweep", "VectorMap", "WaymoRows", "overlaps_bev", "wrap_angle",
+    "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "ClassPrediction", "Frame",
+    "FramePredictions", "GeoReference", "GlobalMap", "InstancePrediction", "KittiRows", "LaneGraph", "MapPredictions",
+    "NuScenesRows", "PanopticPrediction", "PixelLabels", "PointCloud", "PointLabels", "PointPredictions", "Polylines",
+    "Predictions", "SDMap", "SegmentationPredictions", "Segments", "Sweep", "VectorMap", "WaymoRows", "overlaps_bev",
+    "wrap_angle",
 ]

@@ -86,6 +86,7 @@ class Camera:
         source: file of the picture, its encoded bytes, or None.
         image: (3, H, W) uint8 RGB once decoded.
         labels: what the pixels show, of the picture's size; None if it is not labelled.
+        category: class of the picture as a whole, an index into the classes of its data set; None if it has none.
     """
 
     calibration: Calibration | None
@@ -93,6 +94,7 @@ class Camera:
     source: Path | bytes | None = None
     image: Tensor | None = None
     labels: PixelLabels | None = None
+    category: int | None = None
 
     def mirrored_y(self) -> Camera:
         """The camera of the mirrored scene. Raises ValueError if its picture is not decoded yet."""

@@ -150,6 +150,18 @@ def test_weights_of_another_architecture_are_refused_with_a_short_list(tmp_path:
     assert torch.equal(target[0].weight, before)
 
 
+def test_parts_that_a_checkpoint_may_lack_keep_their_values():
+    model = nn.ModuleDict({"body": nn.Linear(2, 2), "norms": nn.LayerNorm(2), "head": nn.Linear(2, 1)})
+    given = {f"{part}.{name}": torch.full_like(value, 3.0) for part in ("body", "head")
+             for name, value in model[part].state_dict().items()}
+    load_weights(model, {"state_dict": given}, may_lack=("norms.",))
+    assert (model["body"].weight == 3).all()
+    assert (model["norms"].weight == 1).all()
+    body = {key: value for key, value in given.items() if key.startswith("body.")}
+    with pytest.raises(CheckpointError, match=r"2 missing: head.weight, head.bias"):
+        load_weights(model, {"state_dict": body}, may_lack=("norms.",))
+
+
 def test_a_long_list_of_keys_is_cut(tmp_path: Path):
     state = {f"layer{number}.weight": torch.ones(1) for number in range(40)}
     with pytest.raises(CheckpointError, match=r"40 unexpected: layer0\.weight, .*layer3\.weight, \.\.\. \(36 more\)"):

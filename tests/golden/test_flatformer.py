@@ -70,7 +70,7 @@ def _basic_layer(golden: Golden) -> None:
     groups = TokenGroups(slots, slots, None, config["group_size"])
     mixed = layer.mixer.mix_tokens(source.detach(), inputs["pe"], groups)
     gathered, position = (rows.unflatten(0, (-1, groups.size)) for rows in (source.detach(), inputs["pe"]))
-    for result in (mixed, layer.mixer(gathered, position).flatten(0, 1)):
+    for result in (mixed, layer.mixer(gathered, position=position).flatten(0, 1)):
         close(result, golden.out["attn"], atol=1e-5, rtol=1e-4)
     close(layer.norm1(source + mixed), golden.out["norm1"], atol=1e-5, rtol=1e-4)
     output = layer(source, inputs["pe"], groups)

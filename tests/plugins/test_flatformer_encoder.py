@@ -83,7 +83,7 @@ class MeanMixer(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(channels))
 
-    def forward(self, tokens: Tensor, position: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, size: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
         weight = torch.ones_like(tokens[..., :1]) if mask is None else mask[:, :, None].to(tokens.dtype)
         mean = (tokens * weight).sum(dim=1, keepdim=True) / weight.sum(dim=1, keepdim=True)
         return (self.scale * mean).expand_as(tokens)
@@ -95,6 +95,32 @@ def test_the_mixer_of_a_group_can_be_replaced_by_a_config():
     features, coords = tokens_at_random_cells([30, 4])
     assert encoder(features, coords, 2).isfinite().all()
     assert sum(isinstance(module, MeanMixer) for module in encoder.modules()) == 4
+
+
+def test_a_mixer_of_groups_gets_them_as_maps_of_one_row_with_the_position_code_added():
+    class Recorder(nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.got: list[tuple[Tensor, tuple[int, int] | None, Tensor | None]] = []
+
+        def forward(self, x: Tensor, size: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
+            self.got.append((x, size, mask))
+            return x
+
+    MODELS.register_module("RecorderOfThisTest", force=True, module=Recorder)
+    encoder = small_encoder(mixer={"type": "RecorderOfThisTest"})
+    features, coords = tokens_at_random_cells([7])
+    encoder.encode(features, coords, 1)
+    groups, size, mask = encoder.blocks[0].layers[0].mixer.got[0]
+    assert (groups.shape, size, mask.sum()) == ((1, 12, 16), (1, 12), 7)
+    order = encoder.orders(coords, 1)[0].slots[:7]
+    torch.testing.assert_close(groups[0, :7], (features + encoder.position(coords))[order])
+
+
+def test_the_default_mixer_empties_slots_that_are_filled_up():
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    mixed = GroupAttention(16, num_heads=4)(torch.randn(2, 3, 16), mask=mask)
+    assert torch.equal(mixed.abs().sum(dim=2) > 0, mask)
 
 
 def test_attention_without_position_or_mask_is_plain_self_attention():

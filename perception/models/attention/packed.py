@@ -15,17 +15,18 @@ class PackedAttention(nn.Module):
         channels: token width C; divisible by ``heads``.
         heads: attention heads.
         dropout: share of the attention weights that are dropped in training.
+        qkv_bias: the projections to queries, keys and values have a bias.
 
     Raises:
         ValueError: ``channels`` is not divisible by ``heads``.
     """
 
-    def __init__(self, channels: int, *, heads: int = 8, dropout: float = 0.0) -> None:
+    def __init__(self, channels: int, *, heads: int = 8, dropout: float = 0.0, qkv_bias: bool = True) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"channels ({channels}) must be divisible by heads ({heads})")
         self.channels, self.heads, self.dropout = channels, heads, dropout
-        self.in_proj = nn.Linear(channels, 3 * channels)
+        self.in_proj = nn.Linear(channels, 3 * channels, bias=qkv_bias)
         self.out_proj = nn.Linear(channels, channels)
 
     def project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,7 +63,8 @@ class PackedAttention(nn.Module):
 
     def _part(self, tokens: Tensor, first: int, last: int) -> Tensor:
         rows = slice(first * self.channels, last * self.channels)
-        return F.linear(tokens, self.in_proj.weight[rows], self.in_proj.bias[rows])
+        bias = self.in_proj.bias
+        return F.linear(tokens, self.in_proj.weight[rows], None if bias is None else bias[rows])
 
     def _by_head(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)

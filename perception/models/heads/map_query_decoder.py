@@ -5,10 +5,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor, nn
+
+from perception.registry import MODELS
 
 from ..attention.deformable import DeformableAttention
 from ..attention.feed_forward import feed_forward
+
+
+class MemoryMixer(nn.Module):
+    """Lets the cells of the BEV map look at each other before tokens look at them: norm, token mixer, shortcut.
+
+    Args:
+        channels: width C of the BEV map.
+        mixer: config of a token mixer, which is given ``channels``.
+    """
+
+    def __init__(self, channels: int, mixer: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.mixer = MODELS.build({"channels": channels, **mixer})
+
+    def forward(self, memory: Tensor, shape: tuple[int, int], mask: Tensor | None = None) -> Tensor:
+        """Mix once.
+
+        Args:
+            memory: (B, H * W, C).
+            shape: H, W.
+            mask: (B, H * W) bool, False where a cell is not to be looked at; such cells stay as they are.
+
+        Returns:
+            (B, H * W, C).
+        """
+        return memory + self.mixer(self.norm(memory), shape, mask)
 
 
 class MapQueryLayer(nn.Module):

@@ -18,7 +18,8 @@ from perception.structures.vector_map import MAP_CLASSES
 
 from ..inverse_sigmoid import inverse_sigmoid
 from ..losses.normalizers import sum_over_ranks, world_size
-from .map_query_decoder import MapQueryLayer
+from ..token_layout import tokens_of
+from .map_query_decoder import MapQueryLayer, MemoryMixer
 from .point_set_targets import PointSetCriterion
 from .true_map import true_map
 
@@ -39,6 +40,7 @@ class PointSetMapHead(nn.Module):
         layers: of the decoder.
         heads, points, hidden, dropout: see `MapQueryLayer`; ``hidden`` defaults to twice the channels.
         max_elements: predictions kept a frame, best first.
+        memory_mixer: config of a token mixer among the cells of the BEV map, see `MemoryMixer`; None leaves them alone.
         criterion: further arguments of a `PointSetCriterion`.
     """
 
@@ -57,12 +59,14 @@ class PointSetMapHead(nn.Module):
         hidden: int | None = None,
         dropout: float = 0.1,
         max_elements: int = 50,
+        memory_mixer: Mapping[str, Any] | None = None,
         criterion: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.classes, self.max_elements = tuple(classes), max_elements
         self.criterion = PointSetCriterion(region, num_points, **(criterion or {}))
         self.input_proj = nn.Conv2d(in_channels, channels, 1)
+        self.memory_mixer = None if memory_mixer is None else MemoryMixer(channels, memory_mixer)
         self.element_embedding = nn.Embedding(num_queries, 2 * channels)
         self.point_embedding = nn.Embedding(num_points, 2 * channels)
         self.reference_points = nn.Linear(channels, 2)
@@ -76,7 +80,9 @@ class PointSetMapHead(nn.Module):
     def forward(self, bev: Tensor, inputs: Mapping[str, Any] | None = None) -> Layers:
         """(B, C, H, W) -> logits (B, Q, K) and points (B, Q, count, 2) in [0, 1], x then y, of every layer."""
         H, W = bev.shape[2:]
-        memory = self.input_proj(bev).flatten(2).transpose(1, 2)                             # (B, H * W, C)
+        memory = tokens_of(self.input_proj(bev))                                             # (B, H * W, C)
+        if self.memory_mixer is not None:
+            memory = self.memory_mixer(memory, (H, W))
         queries = self.element_embedding.weight[:, None] + self.point_embedding.weight       # (Q, P, 2 * C)
         position, content = queries.chunk(2, dim=-1)
         reference = self.reference_points(position).sigmoid().expand(len(bev), -1, -1, -1)   # (B, Q, P, 2)

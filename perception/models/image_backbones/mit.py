@@ -14,6 +14,7 @@ from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.models.token_layout import map_of, tokens_of
 from perception.registry import MODELS
 
 WIDE = (64, 128, 320, 512)
@@ -26,16 +27,6 @@ VARIANTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {      # widths a
     "b5": (WIDE, (3, 6, 40, 3)),
 }
 BLOCK_EPS = 1e-6                                     # of the norms of blocks and stages; the others have torch's 1e-5
-
-
-def tokens_of(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, H * W, C), row by row."""
-    return x.flatten(2).transpose(1, 2)
-
-
-def map_of(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, H * W, C) -> (B, C, H, W)."""
-    return tokens.transpose(1, 2).unflatten(2, size)
 
 
 class OverlapPatchEmbed(nn.Module):

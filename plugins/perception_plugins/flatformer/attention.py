@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.models.token_layout import keep_real
 from perception.registry import MODELS
 from perception_ops import group_attention
 
@@ -48,19 +49,23 @@ class GroupAttention(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, tokens: Tensor, position: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, size: tuple[int, int] | None = None, mask: Tensor | None = None, *,
+        position: Tensor | None = None,
+    ) -> Tensor:
         """Mix the tokens of each group.
 
         Args:
             tokens: (G, S, C), G groups of S tokens.
+            size: not needed.
+            mask: (G, S) bool, False where a slot is filled up: it is not looked at, and becomes 0.
             position: (G, S, C) position code.
-            mask: (G, S) bool, False where a slot is filled up and must not be looked at.
         """
         G, S, _ = tokens.shape
         slots = torch.arange(G * S, device=tokens.device)
         groups = TokenGroups(slots, slots, None if mask is None else mask.flatten(), S)
         rows = None if position is None else position.flatten(0, 1)
-        return self.mix_tokens(tokens.flatten(0, 1), rows, groups).unflatten(0, (G, S))
+        return keep_real(self.mix_tokens(tokens.flatten(0, 1), rows, groups).unflatten(0, (G, S)), mask)
 
     def mix_tokens(self, tokens: Tensor, position: Tensor | None, groups: TokenGroups) -> Tensor:
         """The same in token order, without gathering groups: (N, C), position code (N, C) -> (N, C)."""
@@ -73,23 +78,3 @@ class GroupAttention(nn.Module):
             qk, v, groups.slots, groups.back, groups.valid, group_size=groups.size, num_heads=self.num_heads
         )
         return self.proj(mixed)
-
-
-class FeedForward(nn.Module):
-    """Two linear layers with an exact GELU in between: (..., C) -> (..., C).
-
-    Args:
-        channels: width C.
-        hidden: width in between.
-    """
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
-        for linear in (self.fc1, self.fc2):
-            nn.init.xavier_uniform_(linear.weight)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
-        return self.fc2(F.gelu(self.fc1(tokens)))

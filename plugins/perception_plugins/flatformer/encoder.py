@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perception.models.mixers.feed_forward import FeedForward
 from perception.precision import computes_in_bfloat16
 from perception.registry import MODELS
 from perception_ops import GroupLayerWeights, bev_scatter, group_layer, serves_group_layer, window_partition
 
-from .attention import FeedForward, GroupAttention, TokenGroups
+from .attention import GroupAttention, TokenGroups
 from .position_code import position_code
 
 ORDERS = ("x", "x_shift", "y", "y_shift")            # how the tokens of the four layers of a block are sorted
@@ -26,8 +27,9 @@ class FlatFormerLayer(nn.Module):
 
     Args:
         channels: token width C.
-        mixer: config of the mixer. It is called with tokens, position code (G, S, C each) and mask (G, S) of groups
-            that have been gathered, unless it offers ``mix_tokens`` as `GroupAttention` does.
+        mixer: config of a token mixer, which is given ``channels``. Unless it offers ``mix_tokens`` as `GroupAttention`
+            does, it gets the gathered groups (G, S, C), the position code added, each as a map of one row in the order
+            of the sorted tokens, and the mask (G, S) of the slots that count.
         ffn_ratio: hidden width of the feed-forward part over C.
     """
 
@@ -35,7 +37,9 @@ class FlatFormerLayer(nn.Module):
         super().__init__()
         self.mixer = MODELS.build({"channels": channels, **mixer})
         self.norm1 = nn.LayerNorm(channels)
-        self.ffn = FeedForward(channels, ffn_ratio * channels)
+        self.ffn = FeedForward(channels, ratio=ffn_ratio)
+        for linear in (self.ffn.fc1, self.ffn.fc2):
+            nn.init.xavier_uniform_(linear.weight)
         self.norm2 = nn.LayerNorm(channels)
 
     def forward(self, tokens: Tensor, position: Tensor, groups: TokenGroups) -> Tensor:
@@ -54,11 +58,9 @@ class FlatFormerLayer(nn.Module):
         return GroupLayerWeights(*(parameter for part in parts for parameter in (part.weight, part.bias)))
 
     def _mix_gathered(self, tokens: Tensor, position: Tensor, groups: TokenGroups) -> Tensor:
-        gathered, code = (
-            torch.index_select(rows, 0, groups.slots).unflatten(0, (-1, groups.size)) for rows in (tokens, position)
-        )                                                                                # (G, S, C) each
+        placed = torch.index_select(tokens + position, 0, groups.slots).unflatten(0, (-1, groups.size))  # (G, S, C)
         mask = None if groups.valid is None else groups.valid.view(-1, groups.size)
-        return self.mixer(gathered, code, mask).flatten(0, 1).index_select(0, groups.back)
+        return self.mixer(placed, (1, groups.size), mask).flatten(0, 1).index_select(0, groups.back)
 
 
 class FlatFormerBlock(nn.Module):
@@ -87,7 +89,8 @@ class FlatFormer(nn.Module):
         window: cells of a window along x and y (every published config: 13 x 13).
         group_size: tokens of a group (every published config: 144).
         num_blocks: blocks of four layers.
-        mixer: config of what mixes the tokens of a group; None is `GroupAttention` with ``num_heads``.
+        mixer: config of what mixes the tokens of a group, see `FlatFormerLayer`; None is `GroupAttention` with
+            ``num_heads``.
         num_heads: heads of the default mixer.
         ffn_ratio: hidden width of the feed-forward parts over C.
         temperature: of the position code.

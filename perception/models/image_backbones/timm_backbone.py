@@ -1,0 +1,60 @@
+"""Any network of the timm library as an image backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from perception.errors import suggestion
+from perception.models.image_check import check_images
+from perception.registry import MODELS
+
+LAST_FOUR = (-4, -3, -2, -1)
+
+
+@MODELS.register_module(role="image_backbone")
+class TimmBackbone(nn.Module):
+    """The feature maps of a timm model ("PyTorch Image Models", Wightman, 2019): ResNet, ConvNeXt, Swin and others.
+
+    Args:
+        name: of the model, such as "convnext_tiny" or "swin_tiny_patch4_window7_224".
+        pretrained: begin with timm's weights, which are fetched over the network.
+        out_indices: levels as timm counts them, from the finest, in ascending order; negative ones count from the
+            coarsest. A ResNet's level 0 is its stem of stride 2; the last four have strides 4 to 32.
+        options: further arguments of the model, such as ``img_size`` and ``drop_path_rate``.
+
+    Raises:
+        ValueError: timm has no model of that name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        pretrained: bool = False,
+        out_indices: Sequence[int] = LAST_FOUR,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if ":" not in name and not timm.is_model(name):            # with a colon it lies on a hub
+            raise ValueError(f"timm has no model {name!r}{suggestion(name, timm.list_models())}")
+        self.net = timm.create_model(
+            name, pretrained=pretrained, features_only=True, out_indices=tuple(out_indices), **options
+        )
+        self.channels, self.strides = (
+            tuple(values) for values in (self.net.feature_info.channels(), self.net.feature_info.reduction())
+        )
+        self.channels_come_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> maps (B, C_i, H / s_i, W / s_i), rounded as the model does.
+
+        Raises:
+            ValueError: the pictures are not (B, 3, H, W).
+        """
+        check_images(images)
+        maps = self.net(images)
+        return tuple(x.permute(0, 3, 1, 2) if self.channels_come_last else x for x in maps)
