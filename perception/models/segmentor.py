@@ -105,7 +105,7 @@ class Segmentor(BaseModel):
             part = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
             may_lack = getattr(self.backbone, "dense_only", ())
             load_weights(self.backbone, {"state_dict": part}, str(self.pretrained), may_lack=may_lack)
-            others = [key for key in state if not key.startswith("backbone.")]
+            others = dict.fromkeys(key.partition(".")[0] + ".*" for key in state if not key.startswith("backbone."))
             if others:
                 logger.info("%s: left out, since no part of the backbone: %s", self.pretrained, ", ".join(others))
 

@@ -268,4 +268,4 @@ def test_a_segmentor_begins_with_a_classifiers_backbone_and_tells_what_is_absent
     assert all(torch.equal(model.backbone.state_dict()[key], value) for key, value in theirs.items())
     norms = [f"out_norms.{stage}.{name}" for stage in range(4) for name in ("weight", "bias")]
     assert f"lacks {', '.join(norms)}, which begin anew" in caplog.text
-    assert "no part of the backbone: norm.weight, norm.bias, head.weight, head.bias" in caplog.text
+    assert "no part of the backbone: norm.*, head.*" in caplog.text
