@@ -24,7 +24,7 @@ PLUGIN = PluginInfo(
         "ptnt_m_patch16_256": "configs/tnt/ptnt_m_patch16_256.py",
         "ptnt_b_patch16_256": "configs/tnt/ptnt_b_patch16_256.py",
     },
-    parity="outputs and gradients equal the authors' code to 2e-5 (TNT) and 5e-4 (PyramidTNT), legacy TNT timm's to 2e-5",
+    parity="outputs and gradients equal the authors' code to 2e-5 (TNT) and 5e-4 (PyramidTNT)",
 )
 
 __all__ = [
