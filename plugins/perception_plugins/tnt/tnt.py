@@ -186,8 +186,9 @@ class TNT(nn.Module):
 
     def tokens(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1 + N, D), the class token and the sentences after the last block; errors as forward."""
-        *_, (_, sentences) = self.levels(images, len(self.blocks))
-        return sentences
+        for _, sentences in self.levels(images, len(self.blocks)):
+            last = sentences
+        return last
 
     def levels(self, images: Tensor, depth: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Words (B * N, n, c) and sentences (B, 1 + N, D) after each of the first ``depth`` blocks."""
