@@ -61,7 +61,6 @@ class PyramidTNTStage(nn.Module):
         super().__init__()
         self.grid, self.reduction, self.checkpointing = grid, reduction, checkpointing
         self.merge = merge
-        self.pair_bias = nn.Parameter(torch.zeros(1, heads, math.prod(grid), math.prod(self._keys(grid))))
         self.blocks = nn.ModuleList()
         for number, rate in enumerate(drop_paths):
             layer = partial(TransformerLayer, expansion=expansion, dropout=dropout, drop_path=rate)
@@ -73,6 +72,7 @@ class PyramidTNTStage(nn.Module):
                 words = layer(word_channels, word_mixer, partial(JointNorm, WORDS, word_channels))
                 project = SentenceProjection(WORDS, word_channels, channels)
             self.blocks.append(TNTBlock(sentences, words, project))
+        self.pair_bias = nn.Parameter(torch.zeros(1, heads, math.prod(grid), math.prod(self._keys(grid))))
 
     def forward(self, words: Tensor, sentences: Tensor, size: Grid) -> tuple[Tensor, Tensor, Grid]:
         """What the stage before gave -> words (B * N, 16, c), sentences (B, N, D) and their grid, N = rows * columns.
