@@ -23,7 +23,7 @@ PLUGIN = PluginInfo(
         "RMT-B*": "configs/rmt/rmt_b_token_label_imagenet.py",
         "RMT-L*": "configs/rmt/rmt_l_token_label_imagenet.py",
     },
-    parity="attention, blocks, classifiers, dense maps, losses and gradients equal the authors' code to 2e-6",
+    parity="attention, blocks and losses equal the authors' code to 1e-5, classifiers and dense maps to 2e-6",
 )
 
 __all__ = [
