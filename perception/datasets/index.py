@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -222,6 +223,22 @@ class FrameIndex:
             objects=None if row["objects"] is None else [_record(ObjectRecord, entry) for entry in row["objects"]],
             **{name: row.get(name) for name in LATE_COLUMNS},
         )
+
+    def camera_places(self) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """Row of the frame, camera and place of the vehicle of every picture: (P,) int64, P names, (P, 3) float64.
+
+        Pictures stand in the order of the frames; the place is that at the picture's own time, in global coordinates.
+        """
+        rows, names, places, first = [np.empty(0, np.int64)], [], [np.empty((0, 3))], 0
+        for chunk in self.table["cameras"].chunks:
+            cameras = chunk.flatten()
+            lengths = chunk.value_lengths().fill_null(0).to_numpy()
+            rows.append(first + np.repeat(np.arange(len(lengths)), lengths))
+            names += cameras.field("name").to_pylist()
+            poses = cameras.field("global_from_ego").flatten().to_numpy()
+            places.append(poses.reshape(-1, 7)[:, 4:])
+            first += len(lengths)
+        return np.concatenate(rows), names, np.concatenate(places)
 
     def categories(self) -> tuple[list[int], list[str]]:
         """Category of every object of all frames, and (frames + 1) offsets of the frames into that list."""

@@ -8,19 +8,18 @@ its drive, categories as in nuScenes-lidarseg; 0 is the sky.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import ConfigError, DataError, suggestion
+from ..errors import DataError
 from ..registry import DATASETS
-from ..structures import Frame, PixelLabels
-from .base import FrameDataset, Transform
-from .index import FrameIndex, pose_from_row
-from .indexed_dataset import camera_of_record
+from ..structures import PixelLabels
+from .base import Transform
+from .index import CameraRecord
+from .indexed_pictures import IndexedPictures
 from .label_pictures import read_label_numbers
 from .nuscenes_index import CAMERAS, index_source
 from .nuscenes_point_labels import CLASS_BY_CATEGORY, INSTANCES_OF_CATEGORY, POINT_CLASSES, THINGS
@@ -30,7 +29,7 @@ PICTURE_CLASSES = (*POINT_CLASSES, "sky")
 
 
 @DATASETS.register_module()
-class NuScenesPictures(FrameDataset):
+class NuScenesPictures(IndexedPictures):
     """The pictures of one split, camera by camera within each keyframe; a frame is "TOKEN/CAMERA" and has no points.
 
     Instances are numbered by their codes, so a thing has the same number in all pictures of a drive.
@@ -64,52 +63,19 @@ class NuScenesPictures(FrameDataset):
         transforms: Sequence[Mapping[str, Any] | Transform] = (),
         seed: int = 0,
     ) -> None:
-        super().__init__(root, transforms=transforms, seed=seed)
-        for name in cameras:
-            if name not in CAMERAS:
-                raise ConfigError(f'unknown camera "{name}"{suggestion(name, CAMERAS)}; known: {CAMERAS}')
-        self.source = index_source(version, split)
-        self.index_path = self.source.default_path(self.root) if index is None else Path(index)
-        self.only_scenes = None if only_scenes is None else tuple(only_scenes)
-        self.cameras, self.labelled = tuple(cameras), labelled
-        self.pictures = [(row, name) for row in range(len(self.index)) for name in self.cameras]
-
-    @cached_property
-    def index(self) -> FrameIndex:
-        """The rows; read again in a worker that was spawned."""
-        index = FrameIndex(self.index_path, self.root, self.source)
-        return index if self.only_scenes is None else index.of_scenes(self.only_scenes)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "index"}
-
-    @property
-    def frame_tokens(self) -> Sequence[str]:
-        """TOKEN/CAMERA of each picture."""
-        return [f"{self.index.tokens[row]}/{name}" for row, name in self.pictures]
-
-    @property
-    def scenes(self) -> Sequence[str]:
-        """The drive of every picture."""
-        return [self.index.scenes[row] for row, _ in self.pictures]
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def load(self, index: int) -> Frame:
-        """One picture, as a file to read later, with its labels."""
-        row, name = self.pictures[index]
-        record = self.index.record(row)
-        pose = pose_from_row(record.lidar.global_from_ego)
-        found = {camera.name: camera for camera in record.cameras}
-        if name not in found:
-            raise DataError(self.index_path, f"cameras of frame {record.token}", name, ", ".join(found) or "none")
-        labels = picture_labels(self.root / label_path(found[name].path)) if self.labelled else None
-        camera = camera_of_record(found[name], self.root, pose.inverse(), labels)
-        return Frame(
-            token=f"{record.token}/{name}", timestamp_ns=camera.timestamp_ns, scene=record.scene,
-            global_from_ego=pose, cameras={name: camera},
+        super().__init__(
+            root, index_source(version, split), CAMERAS, index=index, only_scenes=only_scenes, cameras=cameras,
+            transforms=transforms, seed=seed,
         )
+        self.labelled = labelled
+
+    def list_pictures(self) -> list[tuple[int, str]]:
+        """Every camera of every keyframe; one that the index lacks is told when its frame is loaded."""
+        return [(row, name) for row in range(len(self.index)) for name in self.cameras]
+
+    def labels_of(self, camera: CameraRecord) -> PixelLabels | None:
+        """The labels of the file beside a picture."""
+        return picture_labels(self.root / label_path(camera.path)) if self.labelled else None
 
 
 def label_path(picture: str) -> PurePosixPath:

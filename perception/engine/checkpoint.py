@@ -103,7 +103,8 @@ def load_weights(
     """Put the weights of a checkpoint into a model; every key must fit, or nothing is loaded.
 
     Args:
-        model: takes the weights; a ``module.`` prefix of the checkpoint's keys is dropped.
+        model: takes the weights; a ``module.`` prefix of the checkpoint's keys is dropped. Its
+            ``check_weights(state, name)``, if it has one, may refuse them for reasons of its own.
         source: a file, or what `load_checkpoint` gave.
         name: how an error calls the checkpoint, by default the file.
         may_lack: beginnings of keys that the checkpoint may lack; they keep their values, and are logged.
@@ -118,6 +119,8 @@ def load_weights(
         checkpoint, name = load_checkpoint(source), name or str(source)
     _check_classes(model, checkpoint, name)
     given = {key.removeprefix("module."): value for key, value in checkpoint["state_dict"].items()}
+    if hasattr(model, "check_weights"):
+        model.check_weights(given, name)
     own = model.state_dict()
     absent = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     lacking = [key for key in absent if key.startswith(tuple(may_lack))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from perception.engine.checkpoint import load_checkpoint, load_weights
 from perception.errors import ConfigError
 from perception.registry import MODELS
 from perception.structures import Frame, PixelLabels, SegmentationPredictions
@@ -20,10 +18,9 @@ from perception.structures.segmentation import IGNORE_LABEL
 
 from .compiled_network import CompiledPictures
 from .forward_mode import frames_for
+from .pretrained_backbone import load_backbone
 from .sliding_window import SlidingWindow, averaged_scores, resize_maps
 from .stage import Stage
-
-logger = logging.getLogger(__name__)
 
 
 @MODELS.register_module(role="task_model")
@@ -101,13 +98,7 @@ class Segmentor(BaseModel):
         """Initial weights of all parts, and those of ``pretrained``. Raises CheckpointError if they do not fit."""
         super().init_weights()
         if self.pretrained is not None:
-            state = load_checkpoint(self.pretrained)["state_dict"]
-            part = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
-            may_lack = getattr(self.backbone, "dense_only", ())
-            load_weights(self.backbone, {"state_dict": part}, str(self.pretrained), may_lack=may_lack)
-            others = dict.fromkeys(key.partition(".")[0] + ".*" for key in state if not key.startswith("backbone."))
-            if others:
-                logger.info("%s: left out, since no part of the backbone: %s", self.pretrained, ", ".join(others))
+            load_backbone(self.backbone, self.pretrained)
 
     def forward(
         self, inputs: Mapping[str, Tensor], data_samples: Sequence[Frame] | None = None, mode: str = "tensor"

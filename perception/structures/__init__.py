@@ -7,6 +7,7 @@ from .boxes3d import Boxes3D
 from .calibration import Calibration, Camera
 from .classification import ClassPrediction
 from .frame import Frame, Sweep
+from .geo import GeoCell, GeoLabel, GeoPrediction
 from .geo_reference import GeoReference
 from .global_map import GlobalMap
 from .point_cloud import PointCloud
@@ -19,8 +20,8 @@ from .vector_map import LaneGraph, MapPredictions, SDMap, VectorMap
 
 __all__ = [
     "SE3", "Annotations", "Argoverse2Rows", "Boxes3D", "Calibration", "Camera", "ClassPrediction", "Frame",
-    "FramePredictions", "GeoReference", "GlobalMap", "InstancePrediction", "KittiRows", "LaneGraph", "MapPredictions",
-    "NuScenesRows", "PanopticPrediction", "PixelLabels", "PointCloud", "PointLabels", "PointPredictions", "Polylines",
-    "Predictions", "SDMap", "SegmentationPredictions", "Segments", "Sweep", "VectorMap", "WaymoRows", "overlaps_bev",
-    "wrap_angle",
+    "FramePredictions", "GeoCell", "GeoLabel", "GeoPrediction", "GeoReference", "GlobalMap", "InstancePrediction",
+    "KittiRows", "LaneGraph", "MapPredictions", "NuScenesRows", "PanopticPrediction", "PixelLabels", "PointCloud",
+    "PointLabels", "PointPredictions", "Polylines", "Predictions", "SDMap", "SegmentationPredictions", "Segments",
+    "Sweep", "VectorMap", "WaymoRows", "overlaps_bev", "wrap_angle",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .annotations import Annotations
 from .calibration import Camera
+from .geo import GeoLabel
 from .point_cloud import PointCloud
 from .point_labels import PointLabels
 from .se3 import SE3
@@ -77,6 +78,8 @@ class Frame:
         lane_graph: true lane segments and areas in OpenLane-V2's form; None likewise.
         sd_map: what a navigation map knows of the place; None if there is none.
         point_labels: class and instance of each of ``points``, row by row; None if points are not labelled.
+        geo_label: the cells on Earth that ``wgs84`` lies in and the kind of scene; None if the place has no label. As
+            ``wgs84``, it stays as it is when the scene is moved.
 
     Raises:
         ValueError: there are not as many point labels as points.
@@ -96,6 +99,7 @@ class Frame:
     lane_graph: LaneGraph | None = None
     sd_map: SDMap | None = None
     point_labels: PointLabels | None = None
+    geo_label: GeoLabel | None = None
 
     def __post_init__(self) -> None:
         points = 0 if self.points is None else len(self.points)

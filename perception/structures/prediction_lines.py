@@ -1,9 +1,10 @@
-"""Predictions as JSON lines, one frame a line: token, timestamp_ns, and what was found in one of four forms.
+"""Predictions as JSON lines, one frame a line: token, timestamp_ns, and what was found in one of five forms.
 
 ``boxes`` or ``lines``, with ``scores`` and ``names``, are all in the ego frame. A box is x y z length width height yaw
 [m, rad], and vx vy [m/s] for models that give them; a map line is a list of vertices x y or x y z [m]. ``lanes`` holds
 the lane graph of models that give one, see `perception.structures.lane_records`. ``pixels`` and ``points`` are what
-segmentation gives: the masks lie in files beside the lines, see `perception.structures.mask_records`.
+segmentation gives: the masks lie in files beside the lines, see `perception.structures.mask_records`. ``place`` is what
+geo-localization gives, see `perception.structures.geo_records`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import torch
 
 from ..errors import DataError
 from .boxes3d import Boxes3D
+from .geo import GeoPrediction
+from .geo_records import place_record, prediction_of_place
 from .lane_records import lane_graph_of, lane_record, rounded
 from .mask_records import pixel_reader, pixel_record, point_reader, point_record
 from .point_labels import PointPredictions
@@ -31,6 +34,7 @@ FIELDS: dict[str, dict[str, type]] = {                     # what a line has bes
     "lines": {"lines": list, "scores": list, "names": list},
     "pixels": {"pixels": dict},
     "points": {"points": dict},
+    "place": {"place": dict},
 }
 Read = Callable[[], FramePredictions]
 
@@ -78,6 +82,8 @@ def prediction_line(predictions: FramePredictions, file: Path | str | None = Non
             record["pixels"] = pixel_record(predictions, Path(file))
         else:
             record["points"] = point_record(predictions, Path(file))
+    elif isinstance(predictions, GeoPrediction):
+        record["place"] = place_record(predictions)
     else:
         if isinstance(predictions, MapPredictions):
             record["lines"] = [rounded(line) for line in predictions.lines]
@@ -124,6 +130,9 @@ def _read_line(place: str, line: str, file: Path) -> tuple[str, Read]:
         return record["token"], pixel_reader(place, record, file.parent)
     if kind == "points":
         return record["token"], point_reader(place, record, file.parent)
+    if kind == "place":
+        located = _checked(lambda: prediction_of_place(record), place, "place", "cells with place and probability")
+        return record["token"], lambda: located
     found = _map_predictions(place, record) if kind == "lines" else _box_predictions(place, record)
     return record["token"], lambda: found
 

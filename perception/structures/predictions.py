@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .boxes3d import Boxes3D
+from .geo import GeoPrediction
 from .point_labels import PointPredictions
 from .se3 import SE3
 from .segmentation import SegmentationPredictions
@@ -63,4 +64,4 @@ class Predictions:
         return replace(self, boxes=self.boxes.to(device), scores=self.scores.to(device), labels=self.labels.to(device))
 
 
-FramePredictions = Predictions | MapPredictions | SegmentationPredictions | PointPredictions
+FramePredictions = Predictions | MapPredictions | SegmentationPredictions | PointPredictions | GeoPrediction
