@@ -110,8 +110,7 @@ class GeoLocalizer(BaseModel):
             if np.array_equal(ids, cells.ids):
                 continue
             alone = np.setdiff1d(ids, cells.ids)
-            told = f"; {len(alone)} of its cells are not in the model, such as {tokens_of(alone[:1])[0]}" if len(
-                alone) else ""
+            told = f"; {len(alone)} of its cells are unknown here, such as {tokens_of(alone)[0]}" if len(alone) else ""
             raise CheckpointError(
                 f"{name}: made for another partition: hierarchy {number} has {len(ids)} cells, the model's has "
                 f"{len(cells)}{told}"

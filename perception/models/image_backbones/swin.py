@@ -80,5 +80,5 @@ class TorchvisionSwin(nn.Module):
         for number, part in enumerate(self.features):
             x = part(x)                                                            # (B, h, w, C)
             maps[number] = x
-        steps = (min(2 + 2 * index, 7) for index in self.out_indices)              # 0: patches; stage, merging, stage, ...
+        steps = (min(2 + 2 * index, 7) for index in self.out_indices)              # 0: patches, 1: stage, 2: merging
         return tuple(maps[step].permute(0, 3, 1, 2).contiguous() for step in steps)
