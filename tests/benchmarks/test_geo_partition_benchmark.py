@@ -22,7 +22,7 @@ PUBLISHED = (25_000, 10_000, 5_000, 2_000, 1_000, 750, 500)
 def world() -> np.ndarray:
     """(PLACES, 2): towns of very different sizes, most places within a few kilometres of one of them."""
     rng = np.random.default_rng(0)
-    towns = np.stack([np.degrees(np.arcsin(rng.uniform(-0.9, 0.9, 2000))), rng.uniform(-179, 179, 2000)], axis=1)
+    towns = np.stack([np.degrees(np.arcsin(rng.uniform(-0.9, 0.9, 2000))), rng.uniform(-170, 170, 2000)], axis=1)
     share = 1 / np.arange(1, 2001)
     chosen = towns[rng.choice(2000, PLACES, p=share / share.sum())]
     return chosen + rng.normal(size=(PLACES, 2)) * 10.0 ** rng.uniform(-3, -0.5, (PLACES, 1))
