@@ -8,6 +8,7 @@ Examples:
     python tools/create_data.py index nuscenes data/nuscenes --version v1.0-trainval --split train
     python tools/create_data.py objects nuscenes data/nuscenes --split train --out data/nuscenes-objects
     python tools/create_data.py counts configs/daformer/daformer_gta2cityscapes.py
+    python tools/create_data.py partition data/places.csv --tau-max 5000 1000 200 --out data/partition.parquet
 """
 
 from __future__ import annotations
@@ -64,14 +65,16 @@ def add_synthetic(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def add_preparation(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The commands ``index``, ``objects`` and ``counts``."""
+    """The commands ``index``, ``objects``, ``counts`` and ``partition``."""
     from perception.datasets.commands import (
         add_counts_arguments,
         add_index_arguments,
         add_objects_arguments,
+        add_partition_arguments,
         make_counts,
         make_index,
         make_objects,
+        make_partition,
     )
 
     index = commands.add_parser("index", help="list the frames of a split in a Parquet file, which loaders read",
@@ -90,6 +93,12 @@ def add_preparation(commands: argparse._SubParsersAction[argparse.ArgumentParser
                                              "the training counts for itself when it begins.")
     add_counts_arguments(counts)
     counts.set_defaults(run=prepare, make=make_counts)
+    partition = commands.add_parser("partition", help="cut the Earth into cells, for geo-localization",
+                                    description="Cut the Earth into S2 cells with similar numbers of pictures, at "
+                                                "several granularities, for the model GeoLocalizer and the transform "
+                                                "LabelGeoCells. Make it of training pictures alone.")
+    add_partition_arguments(partition)
+    partition.set_defaults(run=prepare, make=make_partition)
 
 
 def prepare(args: argparse.Namespace) -> int:

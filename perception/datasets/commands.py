@@ -1,4 +1,4 @@
-"""What ``tools/create_data.py`` does but to make data: indexes, databases of objects, counts of pixels."""
+"""What ``tools/create_data.py`` does but to make data: indexes, databases of objects, counts of pixels, partitions."""
 
 from __future__ import annotations
 
@@ -33,6 +33,20 @@ def add_counts_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``counts``."""
     parser.add_argument("config", type=Path, help="config of a training that draws rare classes more often")
     parser.add_argument("--workers", type=int, default=2, help="threads (%(default)s)")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the config")
+
+
+def add_partition_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``partition``."""
+    parser.add_argument("source", type=Path, metavar="SOURCE",
+                        help="table of places (.csv or .parquet), or config whose training data set tells places")
+    parser.add_argument("--out", type=Path, required=True, help="Parquet file of the partition")
+    parser.add_argument("--tau-max", type=int, nargs="+", default=(5000, 1000, 200), metavar="N",
+                        help="most pictures of a cell, of each hierarchy, coarse to fine (%(default)s)")
+    parser.add_argument("--tau-min", type=int, default=20, metavar="N",
+                        help="cells of at most so many pictures are dropped (%(default)s)")
+    parser.add_argument("--level-min", type=int, default=2, help="S2 level of the largest cells (%(default)s)")
+    parser.add_argument("--level-max", type=int, default=30, help="S2 level of the smallest cells (%(default)s)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the config")
 
 
@@ -123,3 +137,47 @@ def make_counts(args: argparse.Namespace, progress: Progress = iter) -> str:
     )
     write_counts(pairs["counts"], dataset.frame_tokens, counts)
     return f"wrote {pairs['counts']}"
+
+
+def make_partition(args: argparse.Namespace, progress: Progress = iter) -> str:
+    """Cut the Earth into cells with similar numbers of pictures; gives the sentence to print.
+
+    Args:
+        args: options of `add_partition_arguments`.
+        progress: not used, since it takes seconds.
+
+    Raises:
+        DataError: the table or the data set is absent or malformed.
+        ConfigError: the config's training data set tells no places, or the bounds make no sense or leave no cell.
+    """
+    from ..geo import NO_CELL, adaptive_partition
+    from ..geo.partition_file import save_partition
+
+    latlng = _places(args.source, args.cfg_options)
+    try:
+        partition = adaptive_partition(
+            latlng, args.tau_max, tau_min=args.tau_min, level_min=args.level_min, level_max=args.level_max
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    outside = int((partition.labels_of(latlng)[:, -1] == NO_CELL).sum())
+    save_partition(partition, args.out)
+    cells = ", ".join(map(str, partition.num_classes))
+    return f"wrote {args.out}: {cells} cells of {len(latlng)} pictures, {outside} of which are in none of the finest"
+
+
+def _places(source: Path, options: Sequence[str]) -> Any:
+    """(N, 2) latitudes and longitudes of a table, or of the training data set of a config."""
+    from ..engine.config import load_config
+    from ..registry import DATASETS
+    from .geotagged_table import GeotaggedTable
+
+    if source.suffix != ".py":
+        return GeotaggedTable(source.parent, source.name).latlng
+    dataset = (load_config(source, options).get("train_dataloader") or {}).get("dataset") or {}
+    if not dataset:
+        raise ConfigError(f"{source}: expected train_dataloader.dataset whose pictures tell places")
+    built = DATASETS.build({**dataset, "transforms": []})    # its transforms may want the partition that is to be made
+    if not hasattr(built, "latlng"):
+        raise ConfigError(f"{source}: {type(built).__name__} doesn't know where on Earth its frames are")
+    return built.latlng

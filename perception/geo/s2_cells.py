@@ -15,7 +15,7 @@ import numpy as np
 MAX_LEVEL = 30
 FACES = 6
 _BITS = 4                                            # bits of i and of j that one look-up turns into a piece of the way
-_CURVE = ((0, 1, 3, 2), (0, 3, 1, 2), (2, 3, 1, 0), (2, 1, 0, 3))                  # place by quadrant 2i + j
+_CURVE = ((0, 1, 3, 2), (0, 3, 1, 2), (2, 3, 1, 0), (2, 1, 3, 0))                  # place by quadrant 2i + j
 _TURN = (1, 0, 0, 3)                                 # change of the orientation by place
 _U_AXIS, _U_SIGN = np.array((1, 0, 0, 2, 2, 1)), np.array((1.0, -1.0, -1.0, 1.0, 1.0, -1.0))
 _V_AXIS, _V_SIGN = np.array((2, 2, 1, 1, 0, 0)), np.array((1.0, 1.0, -1.0, 1.0, -1.0, -1.0))
