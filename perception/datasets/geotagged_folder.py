@@ -34,6 +34,7 @@ class GeotaggedFolder(GeotaggedDataset):
     ) -> None:
         super().__init__(root, transforms=transforms, seed=seed)
         self.files = list_pictures(self.root)
+        self.tokens = [path.relative_to(self.root).as_posix() for path in self.files]
         self.places = np.array([read_exif_position(path) for path in self.files], np.float64)
         for row, path in enumerate(self.files):
             check_places(path, self.places[row : row + 1])
@@ -41,13 +42,17 @@ class GeotaggedFolder(GeotaggedDataset):
     @property
     def frame_tokens(self) -> Sequence[str]:
         """Paths below the root."""
-        return [path.relative_to(self.root).as_posix() for path in self.files]
+        return self.tokens
 
     @property
     def scenes(self) -> Sequence[str]:
         """Folder of every picture, relative to the root."""
-        return [path.parent.relative_to(self.root).as_posix() for path in self.files]
+        return [self._drive(path) for path in self.files]
 
     def load(self, index: int) -> Frame:
         """One picture, as a file to read later."""
-        return self.frame_of(index, self.frame_tokens[index], self.files[index], drive=self.scenes[index])
+        path = self.files[index]
+        return self.frame_of(index, self.tokens[index], path, drive=self._drive(path))
+
+    def _drive(self, path: Path) -> str:
+        return path.parent.relative_to(self.root).as_posix()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
+from perception.geo import great_circle_km
 from perception.geo.s2_cells import (
     MAX_LEVEL,
     cell_squares,
@@ -17,6 +18,7 @@ from perception.geo.s2_cells import (
     id_ranges,
     ids_of_tokens,
     is_valid,
+    latlng_of,
     leaf_ids,
     levels_of,
     parent_ids,
@@ -125,6 +127,24 @@ def test_outlines_of_all_cells_cover_the_map_once(level):
     assert sum(outline.area for outline in outlines) == pytest.approx(360 * 180, rel=1e-9)
     covered = shapely.union_all(outlines, grid_size=1e-6)
     assert covered.area == pytest.approx(360 * 180, rel=1e-4)
+
+
+@pytest.mark.parametrize("level", [1, 2, 4, 7, 8, 12])
+def test_edges_of_outlines_are_nearly_those_of_cells(level):
+    places = random_places(200, seed=level)
+    for cell in np.unique(parent_ids(leaf_ids(places[np.abs(places[:, 0]) < 70]), level)):
+        ring = np.array(cell_polygon(int(cell))["coordinates"][0])[:, ::-1]
+        if np.abs(ring[:, 0]).max() > 80:                            # edges bend much near the poles
+            continue
+        halfway = (unit_vectors(ring[:-1]) + unit_vectors(ring[1:])) / 2
+        bend = great_circle_km(latlng_of(halfway), (ring[:-1] + ring[1:]) / 2).max()
+        pieces = (len(ring) - 1) // 4
+        assert bend < 0.01 * pieces * great_circle_km(ring[:1], ring[1:2])[0]
+
+
+def unit_vectors(latlng: np.ndarray) -> np.ndarray:
+    latitude, longitude = np.radians(latlng).T
+    return np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], 1)
 
 
 @pytest.mark.parametrize("place", [(90, 0), (-90, 0), (0, 180), (0, -180), (89.99, 45), (30.0, 180.0), (-30, -180)])
