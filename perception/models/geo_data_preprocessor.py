@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torchvision.transforms.v2 import functional as pictures
 
 from perception.registry import MODELS
@@ -69,11 +70,11 @@ class GeoDataPreprocessor(ImageDataPreprocessor):
                     f"{size.used}: raise short_side of the data preprocessor"
                 )
             shown = image[:, : size.used[0], : size.used[1]]
-            cut = pictures.ten_crop if self.crops == "ten" else _middle
+            cut: Callable[..., Sequence[Tensor]] = pictures.ten_crop if self.crops == "ten" else _middle
             parts.append(torch.stack(list(cut(shown, self.crop_size))))            # (crops, 3, h, w)
         batch["inputs"]["images"] = torch.stack(parts)
         return batch
 
 
-def _middle(image: torch.Tensor, size: list[int]) -> tuple[torch.Tensor]:
+def _middle(image: Tensor, size: list[int]) -> tuple[Tensor]:
     return (pictures.center_crop(image, size),)

@@ -7,6 +7,7 @@ last ones only queries of one hierarchy do, and each hierarchy has a feed-forwar
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,12 @@ class QueryLayer(nn.Module):
 
     def __init__(self, channels: int, *, heads: int, head_channels: int, dropout: float = 0.0) -> None:
         super().__init__()
-        options = {"heads": heads, "head_channels": head_channels}
+        options: dict[str, Any] = {"heads": heads, "head_channels": head_channels, "dropout": dropout}
         self.norm_self = nn.LayerNorm(channels)
-        self.self_attention = QueryAttention(channels, **options, dropout=dropout)
+        self.self_attention = QueryAttention(channels, **options)
         self.norm_query = nn.LayerNorm(channels)
         self.norm_image = nn.LayerNorm(channels)
-        self.cross_attention = QueryAttention(channels, **options, dropout=dropout)
+        self.cross_attention = QueryAttention(channels, **options)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         """Queries (B, S, H, C), image tokens (B, N, C) -> (B, S, H, C)."""
@@ -133,12 +134,14 @@ class HierarchyDecoder(nn.Module):
                 f"num_independent and num_dependent must be >= 0, and 1 together, got {num_independent} and "
                 f"{num_dependent}"
             )
-        options = {"heads": heads, "head_channels": head_channels, "hidden": hidden}
+        options: dict[str, Any] = {
+            "heads": heads, "head_channels": head_channels, "hidden": hidden, "dropout": dropout,
+        }
         self.independent = nn.ModuleList(
-            IndependentLayer(channels, **options, dropout=dropout) for _ in range(num_independent)
+            IndependentLayer(channels, **options) for _ in range(num_independent)
         )
         self.dependent = nn.ModuleList(
-            DependentLayer(channels, num_hierarchies, **options, dropout=dropout) for _ in range(num_dependent)
+            DependentLayer(channels, num_hierarchies, **options) for _ in range(num_dependent)
         )
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from .layers import FeedForward, QueryAttention
@@ -21,11 +23,13 @@ class LegacyLayer(nn.Module):
     def __init__(self, channels: int, *, heads: int, head_channels: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
         project = heads != 1 or head_channels != channels
-        options = {"heads": heads, "head_channels": head_channels, "project": project}
+        options: dict[str, Any] = {
+            "heads": heads, "head_channels": head_channels, "dropout": dropout, "project": project,
+        }
         self.norm_query = nn.LayerNorm(channels)
-        self.cross_attention = QueryAttention(channels, **options, dropout=dropout)
+        self.cross_attention = QueryAttention(channels, **options)
         self.norm_self = nn.LayerNorm(channels)
-        self.self_attention = QueryAttention(channels, **options, dropout=dropout)
+        self.self_attention = QueryAttention(channels, **options)
         self.norm_feed = nn.LayerNorm(channels)
         self.feed_forward = FeedForward(channels, hidden, dropout)
 
