@@ -24,7 +24,7 @@ ENTRY_POINT_GROUP = "perception.plugins"
 ROLES = (
     "image_backbone", "lidar_backbone", "voxel_encoder", "bev_backbone", "neck", "head", "token_mixer", "channel_mixer",
     "lift", "loss", "matcher", "task_model", "box_coder", "bev_encoder", "map_head",
-    "auxiliary_head", "seg_head", "pixel_decoder", "image_classifier", "geo_head",
+    "auxiliary_head", "seg_head", "pixel_decoder", "image_classifier", "geo_head", "super_resolution_net",
 )
 
 

@@ -18,6 +18,7 @@ from ..errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 POINTER = "last_checkpoint"
+WEIGHT_KEYS = ("model", "params_ema", "params")    # of detectron2, and of BasicSR: averaged weights before others
 MAX_LISTED = 4                                     # keys named of each kind in an error
 
 # What released checkpoints hold beside tensors; none of these runs anything when it is rebuilt.
@@ -34,7 +35,8 @@ SAFE_NUMPY_FUNCTIONS = {                           # by the names under which nu
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
     """Read a checkpoint (or a bare state dict, or a ``.safetensors`` file) on the CPU; code in it is never run.
 
-    The weights of files that were written with detectron2 lie under ``model``; they are given as ``state_dict`` too.
+    The weights of files that were written with detectron2 lie under ``model``, of those written with BasicSR under
+    ``params_ema`` or ``params``; they are given as ``state_dict`` too.
 
     Returns:
         A dictionary with at least ``state_dict``.
@@ -49,8 +51,8 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: expected a dictionary of weights, got {type(content).__name__}")
     if "state_dict" not in content:
-        weights = content.get("model")
-        content = {**content, "state_dict": weights} if isinstance(weights, Mapping) else {"state_dict": content}
+        weights = next((content[key] for key in WEIGHT_KEYS if isinstance(content.get(key), Mapping)), None)
+        content = {"state_dict": content} if weights is None else {**content, "state_dict": weights}
     state = content["state_dict"]
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: holds no weights: expected a state_dict of tensors; it has {_short(content)}")

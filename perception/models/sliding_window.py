@@ -1,4 +1,4 @@
-"""Segmenting pictures window by window, and in several guises, when they are larger than what a network has seen."""
+"""Pictures window by window, and in several guises, when they are larger than what a network has seen or can hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Network = Callable[[Tensor], Tensor]                 # pictures (B, 3, H, W) -> logits (B, K, h, w) of any stride
+Network = Callable[[Tensor], Tensor]                 # pictures (B, 3, H, W) -> maps (B, K, h, w)
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,29 @@ class SlidingWindow:
                 yield rows, columns
 
     def logits(self, network: Network, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, K, H, W): the weighted mean over the windows that a pixel lies in."""
-        H, W = images.shape[2:]
+        """(B, 3, H, W) -> (B, K, H, W): as `apply`, for a network that gives maps of any stride."""
+        return self.apply(lambda part: resize_maps(network(part), part.shape[2:]), images)
+
+    def apply(self, network: Network, images: Tensor, scale: int = 1) -> Tensor:
+        """The weighted mean over the windows that a pixel lies in.
+
+        Args:
+            network: pictures (B, 3, h, w) -> maps (B, K, scale * h, scale * w).
+            images: (B, 3, H, W).
+            scale: factor by which the network enlarges.
+
+        Returns:
+            (B, K, scale * H, scale * W).
+        """
+        H, W = images.shape[2] * scale, images.shape[3] * scale
         total: Tensor | None = None
         count = images.new_zeros(H, W)
-        for rows, columns in self.places(H, W):
-            size = (rows.stop - rows.start, columns.stop - columns.start)
-            found = resize_maps(network(images[:, :, rows, columns]), size)              # (B, K, size)
-            weight = self._weights(size, found)
+        for place in self.places(*images.shape[2:]):
+            found = network(images[:, :, place[0], place[1]])                            # (B, K, window * scale)
+            weight = self._weights((found.shape[2], found.shape[3]), found)
             if total is None:
                 total = found.new_zeros(*found.shape[:2], H, W)
+            rows, columns = (scaled_span(span, scale) for span in place)
             total[:, :, rows, columns] += found * weight
             count[rows, columns] += weight
         assert total is not None
@@ -63,6 +76,52 @@ class SlidingWindow:
             return like.new_ones(size)
         rows, columns = (_ramp(length, like) for length in size)
         return rows[:, None] * columns
+
+
+@dataclass(frozen=True)
+class MarginTiles:
+    """Tiles side by side, around each of which the network sees a margin that is thrown away.
+
+    With a margin of at least what an output pixel can depend on, the whole is what it would be at once.
+
+    Args:
+        size: height and width of a tile [pixels]; those at the right and below may be smaller.
+        margin: rows and columns that are added at each side, as far as the picture goes.
+
+    Raises:
+        ValueError: a size is below 1, or the margin is negative.
+    """
+
+    size: Sequence[int]
+    margin: int
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or min(self.size) < 1 or self.margin < 0:
+            raise ValueError(f"size must be two numbers >= 1, margin >= 0, got {self.size} and {self.margin}")
+
+    def apply(self, network: Network, images: Tensor, scale: int = 1) -> Tensor:
+        """The maps of the tiles put together; arguments and result as for `SlidingWindow.apply`."""
+        H, W = images.shape[2:]
+        whole: Tensor | None = None
+        for rows in _tiles(H, self.size[0]):
+            for columns in _tiles(W, self.size[1]):
+                seen = self._with_margin(rows, H), self._with_margin(columns, W)
+                found = network(images[:, :, seen[0], seen[1]])                          # (B, K, tile and margin)
+                if whole is None:
+                    whole = found.new_empty(*found.shape[:2], H * scale, W * scale)
+                top, left = (rows.start - seen[0].start) * scale, (columns.start - seen[1].start) * scale
+                part = whole[:, :, scaled_span(rows, scale), scaled_span(columns, scale)]
+                part.copy_(found[:, :, top : top + part.shape[2], left : left + part.shape[3]])
+        assert whole is not None
+        return whole
+
+    def _with_margin(self, tile: slice, length: int) -> slice:
+        return slice(max(tile.start - self.margin, 0), min(tile.stop + self.margin, length))
+
+
+def scaled_span(span: slice, scale: int) -> slice:
+    """The same rows or columns of a picture that is ``scale`` times as large."""
+    return slice(span.start * scale, span.stop * scale)
 
 
 def resize_maps(maps: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
@@ -112,6 +171,11 @@ def _spans(length: int, size: int, stride: int) -> Iterator[slice]:
     for number in range(count):
         end = min(number * stride + size, length)
         yield slice(max(end - size, 0), end)
+
+
+def _tiles(length: int, size: int) -> Iterator[slice]:
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
 
 
 def _ramp(length: int, like: Tensor) -> Tensor:

@@ -29,15 +29,21 @@ def resized(camera: Camera, size: tuple[int, int], place: str, *, move_centers: 
     ``move_centers``, u * scale.
     """
     image = pictures.resize(decoded(camera, place), list(size), antialias=True)
+    return with_picture(camera, image, move_centers=move_centers)
+
+
+def with_picture(camera: Camera, image: Tensor, *, move_centers: bool = True) -> Camera:
+    """The camera with another picture (3, h, w) uint8 of the same view; all else follows as in `resized`."""
+    height, width = image.shape[1:]
     calibration = camera.calibration
     if calibration is not None:
-        scale = torch.tensor([size[1] / calibration.width, size[0] / calibration.height], dtype=torch.float64)
+        scale = torch.tensor([width / calibration.width, height / calibration.height], dtype=torch.float64)
         intrinsics = calibration.intrinsics.clone()
         intrinsics[:2] *= scale[:, None]
         if move_centers:
             intrinsics[:2, 2] += 0.5 * scale - 0.5
-        calibration = replace(calibration, intrinsics=intrinsics, height=size[0], width=size[1])
-    labels = None if camera.labels is None else camera.labels.resized(*size)
+        calibration = replace(calibration, intrinsics=intrinsics, height=height, width=width)
+    labels = None if camera.labels is None else camera.labels.resized(height, width)
     return replace(camera, image=image, labels=labels, calibration=calibration, source=None)
 
 

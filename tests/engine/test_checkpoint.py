@@ -123,7 +123,7 @@ def test_released_checkpoints_with_numpy_values_and_mmengine_logs_are_read(tmp_p
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("form", ["bare", "state_dict", "model", "safetensors"])
+@pytest.mark.parametrize("form", ["bare", "state_dict", "model", "params", "safetensors"])
 def test_load_weights_takes_every_usual_form(tmp_path: Path, form: str, prefix: str):
     source, target = nn.Linear(3, 2), nn.Linear(3, 2)
     state = {prefix + key: value for key, value in source.state_dict().items()}
@@ -134,6 +134,11 @@ def test_load_weights_takes_every_usual_form(tmp_path: Path, form: str, prefix: 
         torch.save(state if form == "bare" else {form: state, "iteration": 3}, path)
     load_weights(target, path)
     assert torch.equal(target.weight, source.weight)
+
+
+def test_averaged_weights_are_taken_before_those_they_were_averaged_from(tmp_path: Path):
+    torch.save({"params": {"weight": torch.zeros(1)}, "params_ema": {"weight": torch.ones(1)}}, tmp_path / "both.pth")
+    assert load_checkpoint(tmp_path / "both.pth")["state_dict"]["weight"] == 1
 
 
 def test_weights_of_another_architecture_are_refused_with_a_short_list(tmp_path: Path):
