@@ -62,6 +62,8 @@ def ssim(first: np.ndarray, second: np.ndarray, border: int = 0) -> float:
 def _inner(picture: np.ndarray, border: int) -> np.ndarray:
     if border < 0:
         raise ValueError(f"border must be >= 0, got {border}")
+    if picture.ndim not in (2, 3):
+        raise ValueError(f"pictures must be (H, W) or (H, W, C), got {picture.shape}")
     return picture[border : picture.shape[0] - border, border : picture.shape[1] - border].astype(np.float64)
 
 
@@ -77,5 +79,5 @@ def _smoothed(picture: np.ndarray) -> np.ndarray:
 def _check(first: np.ndarray, second: np.ndarray, least: int) -> None:
     if first.shape != second.shape:
         raise ValueError(f"pictures must have one shape, got {first.shape} and {second.shape} within the border")
-    if first.ndim not in (2, 3) or min(first.shape[:2]) < least:
+    if min(first.shape[:2]) < least:
         raise ValueError(f"pictures must have {least} x {least} pixels within the border, got {first.shape}")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
 from ..errors import ConfigError
 from ..registry import TRANSFORMS
@@ -93,19 +92,32 @@ class SuperResolve:
     def _built(self) -> Any:
         """The model, in evaluation mode."""
         if self._resolver is None:
-            from ..engine.config import load_config  # here, since models and engine are built on transforms
+            from ..engine.build import build_model  # here, since models and engine are built on transforms
+            from ..engine.checkpoint import load_weights
             from ..engine.distributed import resolve_device
-            from ..engine.inference import load_network
             from ..models.super_resolver import SuperResolver
 
-            cfg = Config({"model": self.model}) if isinstance(self.model, Mapping) else load_config(self.model)
-            resolver = load_network(cfg, self.checkpoint, resolve_device(self.device))
+            resolver = build_model(self._config())
             if not isinstance(resolver, SuperResolver):
                 raise ConfigError(f"SuperResolve needs a SuperResolver, got {type(resolver).__name__}")
-            if self.checkpoint is None and any(True for _ in resolver.parameters()):
+            if self.checkpoint is not None:
+                load_weights(resolver, self.checkpoint)
+            elif any(True for _ in resolver.parameters()):
                 raise ConfigError(f"{type(resolver.network).__name__} must be trained: give its checkpoint")
+            resolver.to(resolve_device(self.device)).eval()
             self._resolver = resolver
         return self._resolver
+
+    def _config(self) -> Mapping[str, Any]:
+        """Of the model."""
+        if isinstance(self.model, Mapping):
+            return self.model
+        from ..engine.config import load_config
+
+        cfg = load_config(self.model)
+        if "model" not in cfg:
+            raise ConfigError(f"{self.model}: has no model")
+        return cfg.model
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_resolver": None}

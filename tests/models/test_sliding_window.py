@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.models.sliding_window import SlidingWindow, averaged_scores, resize_maps
+from perception.models.sliding_window import MarginTiles, SlidingWindow, averaged_scores, resize_maps
 
 lengths = st.integers(1, 40)
 
@@ -42,6 +42,41 @@ def test_a_network_that_looks_at_single_pixels_gives_what_it_gives_at_once(taper
     images = torch.rand(2, 3, 37, 53)
     found = SlidingWindow((16, 24), (9, 13), taper).logits(lambda x: 2 * x, images)
     torch.testing.assert_close(found, 2 * images)
+
+
+def doubled(images: torch.Tensor) -> torch.Tensor:
+    """A network that enlarges by two and looks at single pixels."""
+    return images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+
+@pytest.mark.parametrize("tiling", [
+    SlidingWindow((16, 24), (9, 13)), SlidingWindow((16, 24), (9, 13), taper=True), MarginTiles((16, 24), 0),
+    MarginTiles((5, 7), 3), MarginTiles((99, 99), 4),
+])
+def test_a_network_that_enlarges_single_pixels_gives_what_it_gives_at_once(tiling):
+    images = torch.rand(2, 3, 37, 53)
+    torch.testing.assert_close(tiling.apply(doubled, images, 2), doubled(images))
+
+
+@given(size=st.tuples(lengths, lengths), margin=st.integers(2, 9), height=lengths, width=lengths)
+def test_a_margin_as_wide_as_what_a_pixel_depends_on_hides_the_tiles(size, margin, height, width):
+    images = torch.rand(1, 1, height, width)
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(x, 5, stride=1, padding=2)     # two pixels to each side
+
+    torch.testing.assert_close(MarginTiles(size, margin).apply(network, images), network(images))
+
+
+def test_a_network_sees_a_tile_and_its_margin_as_far_as_the_picture_goes():
+    seen: list[tuple[int, int]] = []
+
+    def network(x: torch.Tensor) -> torch.Tensor:
+        seen.append((x.shape[2], x.shape[3]))
+        return x
+
+    MarginTiles((4, 8), 2).apply(network, torch.rand(1, 3, 4, 20))
+    assert seen == [(4, 10), (4, 12), (4, 6)]
 
 
 def largest_step(taper: bool) -> float:
@@ -81,6 +116,12 @@ def test_a_map_of_the_right_size_is_given_back():
 def test_impossible_windows_are_refused(size, stride):
     with pytest.raises(ValueError, match="two numbers >= 1 each"):
         SlidingWindow(size, stride)
+
+
+@pytest.mark.parametrize(("size", "margin"), [((0, 4), 1), ((4,), 1), ((4, 4), -1)])
+def test_impossible_tiles_are_refused(size, margin):
+    with pytest.raises(ValueError, match="size must be two numbers >= 1, margin >= 0"):
+        MarginTiles(size, margin)
 
 
 def test_a_scale_of_zero_is_refused():

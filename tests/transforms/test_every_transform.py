@@ -24,9 +24,14 @@ ARGUMENTS = {
     "FilterInstances": {"min_pixels": 2},
     "PasteObjects": {"groups": {"car": 3}},
     "ResizeImages": {"size": (40, 64)},
+    "ResolutionPairs": {"scale": 2},
+    "SuperResolve": {"model": {"type": "SuperResolver", "network": {"type": "BicubicUpscaler"}}, "size": (8, 12)},
 }
 NAMES = [name for name in list_registered(TRANSFORMS) if TRANSFORMS.get(name).__module__.startswith("perception.")]
-CHANGE_PICTURES = ("DropCameras", "PasteObjects", "RandomCropImages", "RandomFlip", "RandomResizeImages")
+CHANGE_PICTURES = (
+    "DropCameras", "PasteObjects", "RandomCropImages", "RandomFlip", "RandomQuarterTurns", "RandomResizeImages",
+    "ResolutionPairs",
+)
 KEEP_PICTURES = [name for name in NAMES if name not in CHANGE_PICTURES]
 
 
