@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from perception.engine.benchmark.flops import count_flops
 from perception.engine.build import build_model
 from perception.engine.checkpoint import load_checkpoint, load_weights
 from perception.engine.config import load_config
@@ -45,6 +46,15 @@ def test_every_config_builds_the_published_variant(path):
     assert sum(parameter.numel() for parameter in model.parameters()) == PUBLISHED[variant, scale]
     assert [group.heads for group in model.network.groups] == [[6, 4, 2, 6, 4]] * (12 if variant == "drct_l" else 6)
     assert model.network.divisor == 16
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("drct_x2_df2k", 71.8), ("drct_x4_df2k", 74.3), ("drct_l_x2_df2k", 141.4), ("drct_l_x4_df2k", 143.9),
+])
+def test_products_for_a_picture_of_64_by_64_pixels_are_as_many_as_counted_in_the_authors_models(name, expected):
+    network = meta_model(load_config(ROOT / f"configs/drct/{name}.py")).network.eval()
+    operations = count_flops(lambda: network(torch.empty(1, 3, 64, 64, device="meta")))
+    assert operations / 2e9 == pytest.approx(expected, abs=0.05)       # a multiply-add is two operations
 
 
 @pytest.mark.parametrize(("name", "lr", "milestones", "iterations"), [
