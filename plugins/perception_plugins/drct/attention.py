@@ -70,6 +70,8 @@ class WindowAttention(nn.Module):
         attention_dropout: of the attention weights.
     """
 
+    positions: Tensor
+
     def __init__(
         self, channels: int, heads: int, window: int, *, qkv_bias: bool = True, dropout: float = 0.0,
         attention_dropout: float = 0.0,

@@ -64,6 +64,8 @@ class DRCT(nn.Module):
             widths are not divisible by heads.
     """
 
+    mean: Tensor
+
     def __init__(
         self,
         scale: int = 4,
@@ -123,8 +125,8 @@ class DRCT(nn.Module):
         self.upsample = nn.Sequential(*_sub_pixel_layers(scale, features))
         self.conv_last = _conv(features, in_channels)
         if shortcut == "bicubic":
-            nn.init.zeros_(self.conv_last.weight)
-            nn.init.zeros_(self.conv_last.bias)
+            for parameter in self.conv_last.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, images: Tensor) -> Tensor:
         """Pictures (B, 3, H, W), RGB in [0, 1] -> (B, 3, scale * H, scale * W), not clamped.
