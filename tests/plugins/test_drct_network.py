@@ -167,6 +167,7 @@ def test_a_position_table_wants_pictures_of_its_size():
     ({"scale": 1}, "scale must be 3 or a power of two, got 1"),
     ({"variant": "drct_xl"}, "variant must be one of drct, drct_l, got 'drct_xl'"),
     ({"shortcut": "nearest"}, 'shortcut must be "mean" or "bicubic"'),
+    ({"window": 0}, "window and image_size must be >= 1, got 0 and 16"),
     ({"heads": (3,)}, "depths and heads must have one number a group"),
     ({"depths": ()}, "depths and heads must have one number a group"),
     ({"heads": 0}, "heads must be >= 1, got 0"),

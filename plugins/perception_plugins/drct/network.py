@@ -60,8 +60,8 @@ class DRCT(nn.Module):
         reach: an output pixel depends on no input pixel farther than this from its own place.
 
     Raises:
-        ValueError: the variant, the scale or the shortcut is unknown, a number of values is not that of the groups, or
-            widths are not divisible by heads.
+        ValueError: the variant, the scale or the shortcut is unknown, a side is below 1, a number of values is not that
+            of the groups, or widths are not divisible by heads.
     """
 
     mean: Tensor
@@ -96,6 +96,8 @@ class DRCT(nn.Module):
             raise ValueError(f"variant must be one of {', '.join(GROUPS)}, got {variant!r}")
         if shortcut not in ("mean", "bicubic"):
             raise ValueError(f'shortcut must be "mean" or "bicubic", got {shortcut!r}')
+        if min(window, image_size) < 1:
+            raise ValueError(f"window and image_size must be >= 1, got {window} and {image_size}")
         depths = (6,) * GROUPS[variant] if depths is None else tuple(depths)
         heads = (heads,) * len(depths) if isinstance(heads, int) else tuple(heads)
         if not depths or len(heads) != len(depths):
