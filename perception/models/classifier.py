@@ -77,7 +77,8 @@ class Classifier(BaseModel):
     ``backbone.*`` in it any task whose ``pretrained`` it is.
 
     Args:
-        network: config of an image classifier: pictures (B, 3, H, W) -> logits (B, K); has ``num_classes``.
+        network: config of an image classifier: pictures (B, 3, H, W) -> logits (B, K); has ``num_classes``. One with a
+            ``loss(raw, labels)`` may give something else in training, which it takes with the classes (B,) int64.
         data_preprocessor: config of an `ImageDataPreprocessor`; None takes its defaults.
         classes: names of the K classes; None if they have none.
         label_smoothing: share of the truth that is spread over all classes in training.
@@ -122,10 +123,10 @@ class Classifier(BaseModel):
         """
         frames = frames_for(mode, data_samples)
         truth = self.labels_of(frames) if mode == "loss" else []
-        logits = self.network(inputs["images"])
+        raw = self.network(inputs["images"])
         if mode == "tensor":
-            return logits
-        return self.loss_of(logits, truth) if mode == "loss" else self.decode(logits, frames)
+            return raw
+        return self.loss_of(raw, truth) if mode == "loss" else self.decode(raw, frames)
 
     def stages(self, batch: Mapping[str, Any]) -> list[Stage]:
         """The steps from the inputs of a batch to its predictions."""
@@ -153,10 +154,12 @@ class Classifier(BaseModel):
             )
         return category
 
-    def loss_of(self, logits: Tensor, labels: Sequence[int]) -> dict[str, Tensor]:
-        """Cross entropy of logits (B, K) with B classes, by name."""
-        truth = torch.tensor(labels, dtype=torch.int64, device=logits.device)
-        return {"loss_class": F.cross_entropy(logits.float(), truth, label_smoothing=self.label_smoothing)}
+    def loss_of(self, raw: Any, labels: Sequence[int]) -> dict[str, Tensor]:
+        """Losses by name against B classes: the network's own, or the cross entropy of its logits (B, K)."""
+        truth = torch.tensor(labels, dtype=torch.int64, device=next(self.network.parameters()).device)
+        if hasattr(self.network, "loss"):
+            return self.network.loss(raw, truth)
+        return {"loss_class": F.cross_entropy(raw.float(), truth, label_smoothing=self.label_smoothing)}
 
     @torch.no_grad()
     def decode(self, logits: Tensor, data_samples: Sequence[Frame]) -> list[ClassPrediction]:

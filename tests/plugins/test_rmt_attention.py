@@ -149,7 +149,7 @@ def test_other_dtypes_are_kept(kind, dtype):
 
 @pytest.mark.parametrize(("size", "mask", "message"), [
     (None, None, "needs the size"),
-    ((3, 5), None, "size must have 12 tokens, got 3 x 5"),
+    ((3, 5), None, "a map of 3 x 5 has other than 12 tokens"),
     ((3, 4), torch.ones(1, 12), r"mask must be bool \(1, 12\), got torch.float32 \(1, 12\)"),
     ((3, 4), torch.ones(1, 3, 4, dtype=torch.bool), r"mask must be bool \(1, 12\), got torch.bool \(1, 3, 4\)"),
 ])

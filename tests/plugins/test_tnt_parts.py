@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from perception.models.image_backbones.mit import tokens_of
+from perception.models.token_layout import tokens_of
 from perception.registry import MODELS
 from perception_plugins.tnt import PyramidTNTAttention, TNTAttention
 from perception_plugins.tnt.cells import join_words, split_cells

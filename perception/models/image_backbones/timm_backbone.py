@@ -9,7 +9,7 @@ import timm
 from torch import Tensor, nn
 
 from perception.errors import suggestion
-from perception.models.image_check import check_images
+from perception.models.backbone_arguments import check_images
 from perception.registry import MODELS
 
 LAST_FOUR = (-4, -3, -2, -1)

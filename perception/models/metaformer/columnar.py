@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from perception.registry import MODELS
 
-from ..image_check import check_images
+from ..backbone_arguments import check_images, checked_indices
 from ..token_layout import map_of, tokens_of
 from .block import MetaFormerBlock, init_linear_layers, run_blocks
 from .norm import token_norm
@@ -66,9 +66,7 @@ class ColumnarFormer(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        out_indices = (depth - 1,) if out_indices is None else tuple(out_indices)
-        if not out_indices or sorted({*out_indices} & {*range(depth)}) != list(out_indices):
-            raise ValueError(f"out_indices must be ascending blocks 0 to {depth - 1}, got {out_indices}")
+        out_indices = checked_indices((depth - 1,) if out_indices is None else out_indices, depth, "blocks")
         self.out_indices, self.checkpointing = out_indices, checkpointing
         self.embed = MODELS.build({"in_channels": 3, "channels": width, **stem})
         self.position = None if position is None else PositionMap(width, (position[0], position[1]))
@@ -107,7 +105,7 @@ class ColumnarFormer(nn.Module):
         Raises:
             ValueError: as `forward`.
         """
-        check_images(images, self.strides[0])
+        check_images(images, least=self.strides[0])
         x = self.embed(images)
         size = (x.shape[2], x.shape[3])
         tokens = tokens_of(x).contiguous()                                               # (B, H * W, C)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from perception.registry import MODELS
 
-from ..image_check import check_images
+from ..backbone_arguments import check_images, checked_indices
 from ..token_layout import keep_real, map_of, tokens_of
 from .block import MetaFormerBlock, init_linear_layers, run_blocks
 from .norm import token_norm
@@ -119,9 +119,7 @@ class MetaFormer(nn.Module):
         for name, values in (("widths", widths), ("positions", places)):
             if len(values) != count:
                 raise ValueError(f"{name} must be one for each of the {count} depths, got {tuple(values)}")
-        if not out_indices or sorted({*out_indices} & {*range(count)}) != list(out_indices):
-            raise ValueError(f"out_indices must be ascending stages 0 to {count - 1}, got {tuple(out_indices)}")
-        self.norm, self.out_indices = norm, tuple(out_indices)
+        self.norm, self.out_indices = norm, checked_indices(out_indices, count, "stages")
         rates = iter(torch.linspace(0, drop_path, sum(depths), device="cpu").tolist())
         self.stages = nn.ModuleList()
         strides: list[int] = []
@@ -166,7 +164,7 @@ class MetaFormer(nn.Module):
             ValueError: the pictures are not (B, 3, H, W), or smaller than the last stride; or there is a mask, and the
                 norm takes its statistics from all places.
         """
-        check_images(images, self.strides[-1])
+        check_images(images, least=self.strides[-1])
         if mask is not None:
             if self.norm != "layer":
                 raise ValueError(f'a mask needs norm="layer", whose statistics are those of one place, got {self.norm}')

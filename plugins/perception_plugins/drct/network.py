@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from perception.models.image_backbones.mit import map_of, tokens_of
+from perception.models.token_layout import map_of, tokens_of
 from perception.registry import MODELS
 
 from .attention import shift_mask

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from perception.models.backbone_arguments import variant_of
 from perception.models.metaformer.staged import MetaFormer
 from perception.registry import MODELS
 
@@ -53,9 +54,7 @@ class PoolFormer(MetaFormer):
         dropout: float = 0.0,
         **options: Any,
     ) -> None:
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-        published_depths, published_widths, published_scale = VARIANTS[variant]
+        published_depths, published_widths, published_scale = variant_of(VARIANTS, variant)
         super().__init__(
             published_depths if depths is None else depths,
             published_widths if widths is None else widths,

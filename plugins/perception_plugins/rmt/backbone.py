@@ -12,8 +12,8 @@ from timm.layers import trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from perception.models.backbone_arguments import check_images, checked_indices, variant_of
 from perception.models.conv_unit import ConvUnit
-from perception.models.picture_shape import check_images
 from perception.registry import MODELS
 
 from .block import RMTBlock
@@ -151,16 +151,11 @@ class RMT(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
         sizes = _changed(
-            VARIANTS[variant], channels=channels, depths=depths, heads=heads, decay_starts=decay_starts,
+            variant_of(VARIANTS, variant), channels=channels, depths=depths, heads=heads, decay_starts=decay_starts,
             decay_ranges=decay_ranges, expansions=expansions, decomposed=decomposed, layer_scales=layer_scales,
         )
-        stages = range(len(STRIDES))
-        if not out_indices or list(out_indices) != sorted(set(out_indices) & set(stages)):
-            raise ValueError(f"out_indices must be ascending stages 0 to {stages[-1]}, got {tuple(out_indices)}")
-        self.out_indices, self.in_channels = tuple(out_indices), in_channels
+        self.out_indices, self.in_channels = checked_indices(out_indices, len(STRIDES), "stages"), in_channels
         self.channels = tuple(sizes.channels[stage] for stage in self.out_indices)
         self.strides = tuple(STRIDES[stage] for stage in self.out_indices)
         last = sizes.drop_path if drop_path is None else drop_path
@@ -204,7 +199,7 @@ class RMT(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> tokens (B, H / 4, W / 4, C_0) for the first stage. Raises as `forward` does."""
-        check_images(images, self.in_channels)
+        check_images(images, channels=self.in_channels)
         return self.stem(images).movedim(1, -1).contiguous()
 
     def encode(self, x: Tensor) -> tuple[Tensor, ...]:

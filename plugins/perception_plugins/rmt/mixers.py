@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from perception.models.token_layout import checked_size, keep_real
 from perception.registry import MODELS
 
 from .attention import MaSA
@@ -47,18 +48,14 @@ class ManhattanAttention(nn.Module):
         Raises:
             ValueError: the size is missing or is not that of the tokens, or the mask is none of theirs.
         """
-        if size is None:
-            raise ValueError(f"{type(self).__name__} needs the size (H, W) of the map that the tokens come from")
-        if size[0] * size[1] != x.shape[1]:
-            raise ValueError(f"size must have {x.shape[1]} tokens, got {size[0]} x {size[1]}")
+        size = checked_size(size, x, type(self).__name__)
         tables = self.position(size)
         if mask is None:
             return self.attention(x.unflatten(1, size), tables).flatten(1, 2)
         if mask.dtype != torch.bool or mask.shape != x.shape[:2]:
             raise ValueError(f"mask must be bool {tuple(x.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}")
-        hidden = ~mask[..., None]                                                          # (B, N, 1)
-        grid = x.masked_fill(hidden, 0).unflatten(1, size)                                 # (B, H, W, C)
-        return self.attention(grid, tables, mask.unflatten(1, size)).flatten(1, 2).masked_fill(hidden, 0)
+        grid = keep_real(x, mask).unflatten(1, size)                                       # (B, H, W, C)
+        return keep_real(self.attention(grid, tables, mask.unflatten(1, size)).flatten(1, 2), mask)
 
 
 @MODELS.register_module(role="token_mixer")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from perception.models.image_backbones.mit import map_of, tokens_of
+from perception.models.token_layout import keep_real, map_of, tokens_of
 from perception.registry import MODELS
 
 
@@ -36,11 +36,6 @@ def attend(
         seen = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]                      # (B, 1, 1, M)
         bias = seen if bias is None else bias.masked_fill(~seen, -torch.inf)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
-
-
-def real_tokens(tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, N, C) tokens, with zeros where the mask (B, N) is False."""
-    return tokens if mask is None else tokens.masked_fill(~mask[:, :, None], 0.0)
 
 
 @MODELS.register_module(role="token_mixer")
@@ -79,10 +74,10 @@ class TNTAttention(nn.Module):
         Returns:
             (B, N, C), zero where a token is not real.
         """
-        tokens = real_tokens(tokens, mask)
+        tokens = keep_real(tokens, mask)
         query, key = self.qk(tokens).chunk(2, dim=2)                                       # (B, N, C) each
         mixed = attend(query, key, self.v(tokens), self.heads, mask, bias)
-        return real_tokens(self.proj(mixed), mask)
+        return keep_real(self.proj(mixed), mask)
 
 
 @MODELS.register_module(role="token_mixer")
@@ -130,14 +125,14 @@ class PyramidTNTAttention(nn.Module):
         Raises:
             ValueError: ``size`` is missing, or no window fits into it.
         """
-        tokens = real_tokens(tokens, mask)
+        tokens = keep_real(tokens, mask)
         source, seen = tokens, mask
         if self.reduction > 1:
             source, seen = self._averaged(tokens, size, mask)
             source = self.norm(self.linear(source))                                        # (B, M, C)
         key, value = self.kv(source).chunk(2, dim=2)
         mixed = attend(self.q(tokens), key, value, self.heads, seen, bias)
-        return real_tokens(self.proj(mixed), mask)
+        return keep_real(self.proj(mixed), mask)
 
     def _averaged(
         self, tokens: Tensor, size: tuple[int, int] | None, mask: Tensor | None

@@ -14,10 +14,10 @@ import torch
 from timm.layers import to_2tuple, trunc_normal_
 from torch import Tensor, nn
 
-from perception.models.image_backbones.mit import map_of
+from perception.models.backbone_arguments import check_images, check_multiple, checked_indices, variant_of
+from perception.models.token_layout import map_of
 from perception.registry import MODELS
 
-from .inputs import check_images, check_multiple, checked_indices, variant_of
 from .positions import Grid, resized_positions
 from .pyramid_stage import WORDS, PyramidTNTStage
 from .pyramid_stem import STRIDE, Merge, PyramidStem
@@ -170,7 +170,7 @@ class PyramidTNT(nn.Module):
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor, Grid]:
         """Words, sentences and their grid before the first stage; errors as forward."""
-        check_images(images, self.in_channels, self.divisor)
+        check_images(images, channels=self.in_channels, multiple=self.divisor)
         size = _grid(images.shape[2], images.shape[3])
         if size != self.grid:
             self._warn(size)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.models.conv_unit import ConvUnit
-from perception.models.image_backbones.mit import map_of, tokens_of
+from perception.models.token_layout import map_of, tokens_of
 
 from .cells import join_words, split_cells
 

@@ -13,12 +13,12 @@ import torch
 from timm.layers import to_2tuple, trunc_normal_
 from torch import Tensor, nn
 
-from perception.models.image_backbones.mit import map_of, tokens_of
+from perception.models.backbone_arguments import check_images, check_multiple, checked_indices, variant_of
+from perception.models.token_layout import map_of, tokens_of
 from perception.registry import MODELS
 
 from .attention import TNTAttention
 from .cells import split_cells
-from .inputs import check_images, check_multiple, checked_indices, variant_of
 from .layers import SentenceProjection, TNTBlock, TransformerLayer, run_block
 from .positions import resized_positions
 
@@ -199,7 +199,7 @@ class TNT(nn.Module):
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Words (B * N, n, c) and sentences (B, 1 + N, D) before the first block; errors as forward."""
-        check_images(images, self.in_channels, self.patch_size)
+        check_images(images, channels=self.in_channels, multiple=self.patch_size)
         B = images.shape[0]
         words = self.word_embed(images) + self.word_position
         sentences = self.project(words).unflatten(0, (B, -1))                              # (B, N, D)
