@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.compression.batch_norm import fold_into_next
 from perception.errors import ConfigError
 from perception.registry import MODELS
 from perception.structures import ClassPrediction, Frame
@@ -67,6 +68,10 @@ class BackboneClassifier(nn.Module):
         """(B, 3, H, W) -> logits (B, K)."""
         tokens = self.norm(tokens_of(self.backbone(images)[-1]))                           # (B, N, C)
         return self.head(tokens.mean(dim=1))
+
+    def fold_batch_norm(self) -> None:
+        """Give a norm of channels to the linear layer: a mean of places is that of their scaled and shifted values."""
+        fold_into_next(self, "norm", self.head)
 
 
 @MODELS.register_module(role="task_model")

@@ -9,6 +9,7 @@ from timm.layers import DropPath, LayerScale, trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from perception.compression.batch_norm import fold_into_next
 from perception.registry import MODELS
 
 from .norm import token_norm
@@ -60,6 +61,11 @@ class MetaFormerBlock(nn.Module):
         """
         tokens = tokens + self.drop_path(self.scale1(self.token_mixer(self.norm1(tokens), size, mask)))
         return tokens + self.drop_path(self.scale2(self.channel_mixer(self.norm2(tokens), size, mask)))
+
+    def fold_batch_norm(self) -> None:
+        """Give norms of channels to the mixers that read them, where these can take a scale and a shift over."""
+        fold_into_next(self, "norm1", self.token_mixer)
+        fold_into_next(self, "norm2", self.channel_mixer)
 
 
 def run_blocks(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.compression.batch_norm import fold_into_previous
 from perception.registry import MODELS
 
 from ..token_layout import map_of, tokens_of
@@ -42,6 +43,10 @@ class PatchEmbedding(nn.Module):
         x = self.proj(x)
         return map_of(self.norm(tokens_of(x)), (x.shape[2], x.shape[3]))
 
+    def fold_batch_norm(self) -> None:
+        """Give a norm of channels to the convolution."""
+        fold_into_previous(self, "norm", self.proj)
+
 
 class PositionMap(nn.Module):
     """A learned number for each channel at each place, added to tokens; resized for maps of another size.
@@ -49,10 +54,12 @@ class PositionMap(nn.Module):
     Args:
         channels: width C of the tokens.
         size: height and width of the map that it is learned for.
+        mode: of the resize, as `torch.nn.functional.interpolate` names it.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], mode: str = "bicubic") -> None:
         super().__init__()
+        self.mode = mode
         self.table = nn.Parameter(torch.empty(1, channels, *size))
         nn.init.trunc_normal_(self.table, std=0.02)
 
@@ -60,5 +67,5 @@ class PositionMap(nn.Module):
         """(B, H * W, C) tokens of a map of H, W -> (B, H * W, C)."""
         table = self.table
         if table.shape[2:] != size:
-            table = F.interpolate(table, size, mode="bicubic", align_corners=False)
+            table = F.interpolate(table, size, mode=self.mode, align_corners=False)
         return tokens + tokens_of(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from perception.compression.batch_norm import absorb
 from perception.registry import MODELS
 
 from ..attention.packed import PackedAttention
@@ -41,6 +42,10 @@ class AttentionMixer(PackedAttention):
         """
         query, key, value = self.project(x)                                                # (B, heads, N, D) each
         return keep_real(self.mix(query, key, value, None if mask is None else _seen(mask)), mask)
+
+    def absorb_affine(self, scale: Tensor, shift: Tensor) -> None:
+        """Take a scale and a shift of the tokens over."""
+        absorb(self.in_proj, scale, shift)
 
 
 def _seen(mask: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.compression.batch_norm import absorb
 from perception.registry import MODELS
 
 from ..token_layout import keep_real
@@ -39,3 +40,7 @@ class FeedForward(nn.Module):
         """(..., C) -> (..., C), of (B, N, C) tokens 0 where ``mask`` (B, N) is False; ``size`` is not needed."""
         hidden = self.dropout(F.gelu(self.fc1(x)))
         return keep_real(self.dropout(self.fc2(hidden)), mask)
+
+    def absorb_affine(self, scale: Tensor, shift: Tensor) -> None:
+        """Take a scale and a shift of the tokens over."""
+        absorb(self.fc1, scale, shift)

@@ -1,0 +1,5 @@
+"""SLAB-PVT-S; the authors name no score."""
+
+_base_ = ["./slab_pvt_tiny.py"]
+
+model = dict(network=dict(backbone=dict(variant="small", drop_path=0.1)))
