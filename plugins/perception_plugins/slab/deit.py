@@ -78,7 +78,8 @@ class ClassTokenClassifier(nn.Module):
     """
 
     def __init__(
-        self, backbone: Mapping[str, Any], num_classes: int = 1000, norm: Norm | None = "layer", *, norm_eps: float = 1e-6
+        self, backbone: Mapping[str, Any], num_classes: int = 1000, norm: Norm | None = "layer", *,
+        norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
         self.backbone = MODELS.build(backbone)

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from perception.models.metaformer.norm import token_norm
+from perception.models.metaformer.patch_embedding import PositionMap
+from perception.models.metaformer.staged import MetaFormerStage
 from perception.registry import MODELS
 
 from .pyramid import LINEAR, Norm, SlabPyramid, attention_letters, published
@@ -69,8 +71,9 @@ class SlabPVT(SlabPyramid):
             downsample={"type": "PatchEmbedding", "kernel": 2, "stride": 2, "padding": 0, "norm": norm},
             **options,
         )
-        for stage in self.stages:
-            stage.position.mode = "bilinear"
+        for module in self.modules():
+            if isinstance(module, PositionMap):
+                module.mode = "bilinear"
 
 
 class StageEnd(nn.Module):
@@ -126,6 +129,7 @@ class SlabPVTv2(SlabPyramid):
             **options,
         )
         for stage, width in zip(self.stages, widths, strict=False):
+            assert isinstance(stage, MetaFormerStage)
             stage.blocks.append(StageEnd(norm, width))
 
     def init_weights(self) -> None:

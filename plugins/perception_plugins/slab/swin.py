@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from perception.models.metaformer.staged import MetaFormerStage
 from perception.registry import MODELS
 
 from .pyramid import LINEAR, SOFTMAX, Norm, SlabPyramid, attention_letters, published
@@ -68,6 +69,12 @@ class SlabSwin(SlabPyramid):
         )
         for stage, letter in zip(self.stages, letters, strict=False):
             if letter == SOFTMAX or shift_all:
-                for mixer in (block.token_mixer for block in stage.blocks[1::2]):
-                    assert isinstance(mixer, WindowMixer)
-                    mixer.shift = mixer.window // 2
+                assert isinstance(stage, MetaFormerStage)
+                _shift_every_second(stage)
+
+
+def _shift_every_second(stage: MetaFormerStage) -> None:
+    for block in stage.blocks[1::2]:
+        mixer = block.token_mixer
+        assert isinstance(mixer, WindowMixer)
+        mixer.shift = mixer.window // 2
