@@ -152,6 +152,19 @@ class MiTStage(nn.Module):
         return map_of(self.norm(tokens), size)
 
 
+def init_linear_and_convolution(network: nn.Module) -> None:
+    """Linear layers truncated normal, convolutions by their fan out, biases zero; norms stay the identity."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            trunc_normal_(module.weight, std=0.02)
+        elif isinstance(module, nn.Conv2d):
+            rows, columns = module.kernel_size
+            fan_out = rows * columns * module.out_channels // module.groups
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 @MODELS.register_module(role="image_backbone")
 class MixTransformer(nn.Module):
     """The encoder of SegFormer and DAFormer: maps of strides 4, 8, 16 and 32.
@@ -214,16 +227,8 @@ class MixTransformer(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Linear layers truncated normal, convolutions by their fan out, biases zero, norms as the identity."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-            elif isinstance(module, nn.Conv2d):
-                rows, columns = module.kernel_size
-                fan_out = rows * columns * module.out_channels // module.groups
-                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-            if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+        """See `init_linear_and_convolution`."""
+        init_linear_and_convolution(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> four maps (B, C_i, H / s_i, W / s_i), rounded up.

@@ -26,17 +26,17 @@ class PatchEmbedding(nn.Module):
         kernel: side of a window.
         stride: between windows.
         padding: zeros at each border.
-        norm: of the tokens, see `token_norm`.
+        norm, norm_eps: of the tokens, see `token_norm`.
     """
 
     def __init__(
         self, in_channels: int, channels: int, *, kernel: int = 3, stride: int = 2, padding: int = 1,
-        norm: str | Mapping[str, Any] | None = None,
+        norm: str | Mapping[str, Any] | None = None, norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.stride = stride
         self.proj = nn.Conv2d(in_channels, channels, kernel, stride=stride, padding=padding)
-        self.norm = token_norm(norm, channels)
+        self.norm = token_norm(norm, channels, norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C, h, w)."""

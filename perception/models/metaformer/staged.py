@@ -34,13 +34,13 @@ class MetaFormerStage(nn.Module):
 
     Args:
         embed: (B, C_in, H', W') -> (B, C, H, W).
-        blocks: of the tokens.
+        blocks: of the tokens, called as a `MetaFormerBlock` is.
         position: added to the tokens before the first block.
         checkpointing: in training, run blocks again for the gradient instead of keeping what they computed.
     """
 
     def __init__(
-        self, embed: nn.Module, blocks: Sequence[MetaFormerBlock], position: PositionMap | None = None, *,
+        self, embed: nn.Module, blocks: Sequence[nn.Module], position: PositionMap | None = None, *,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()

@@ -41,13 +41,13 @@ class AttentionMixer(PackedAttention):
         ``size`` is not needed: attention knows no places.
         """
         query, key, value = self.project(x)                                                # (B, heads, N, D) each
-        return keep_real(self.mix(query, key, value, None if mask is None else _seen(mask)), mask)
+        return keep_real(self.mix(query, key, value, None if mask is None else seen_keys(mask)), mask)
 
     def absorb_affine(self, scale: Tensor, shift: Tensor) -> None:
         """Take a scale and a shift of the tokens over."""
         absorb(self.in_proj, scale, shift)
 
 
-def _seen(mask: Tensor) -> Tensor:
+def seen_keys(mask: Tensor) -> Tensor:
     """The keys (B, 1, 1, N) that queries see; all of them where there is no real token, since none gives NaN."""
     return (mask | ~mask.any(dim=1, keepdim=True))[:, None, None]

@@ -1,0 +1,15 @@
+"""Twins-SVT-S with EcoFormer's attention as an ImageNet classifier of 224 x 224 pixels."""
+
+plugins = ["ecoformer"]
+
+model = dict(
+    type="Classifier",
+    label_smoothing=0.1,
+    data_preprocessor=dict(
+        type="ImageDataPreprocessor", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
+    ),
+    network=dict(
+        type="BackboneClassifier", num_classes=1000, norm="layer", norm_eps=1e-6,
+        backbone=dict(type="EcoFormerTwins", variant="svt_s", drop_path=0.2),
+    ),
+)
