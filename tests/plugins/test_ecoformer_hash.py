@@ -213,6 +213,18 @@ def test_learning_under_a_mask_is_learning_without_the_masked_tokens():
         assert value.any()
 
 
+def test_learning_from_the_first_samples_leaves_the_others_out():
+    options = {"bits": 4, "anchors": 5}
+    few = KernelHash(2, 4, **options, learning={**QUICK, "samples": 2})
+    every = KernelHash(2, 4, **options, learning=QUICK)
+    every.load_state_dict(few.state_dict())
+    tokens = torch.randn(5, 2, 14, 4)
+    few(tokens)
+    every(tokens[:2])
+    for name, value in few.state_dict().items():
+        assert torch.equal(every.state_dict()[name], value)
+
+
 def test_anchors_are_tokens_of_the_first_picture_and_use_up_no_random_numbers():
     units, state = unit_tokens(2, 3, 9, 4), torch.get_rng_state()
     anchors = draw_anchors(units, 5)
@@ -298,6 +310,7 @@ def test_a_network_of_another_dtype_keeps_it(dtype):
     (lambda: KernelHash(1, 4, anchors=0), "anchors must be >= 1, got 0"),
     (lambda: HashLearning(neighbours=0), "neighbours must be >= 1, got 0"),
     (lambda: HashLearning(steps=0), "steps must be >= 1, got 0"),
+    (lambda: HashLearning(samples=0), "samples must be >= 1, got 0"),
     (lambda: HashLearning(learning_rate=0.0), r"learning_rate must be > 0, got 0\.0"),
     (lambda: HashLearning(momentum=1.0), r"momentum must lie in \(0, 1\), got 1\.0"),
     (lambda: HashLearningHook(interval=0), "interval must be >= 1, got 0"),

@@ -172,6 +172,7 @@ class HashLearning:
         steps: of stochastic gradient descent for each bit.
         learning_rate: of the steps.
         momentum: of the steps, after Nesterov.
+        samples: of the batch that are learned from, the first ones; None takes all, as published.
 
     Raises:
         ValueError: a setting lies outside its range.
@@ -181,11 +182,13 @@ class HashLearning:
     steps: int = 100
     learning_rate: float = 5e-4
     momentum: float = 0.9
+    samples: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("neighbours", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name in ("neighbours", "steps", "samples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be >= 1, got {value}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be > 0, got {self.learning_rate}")
         if not 0 < self.momentum < 1:

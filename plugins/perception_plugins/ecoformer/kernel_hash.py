@@ -116,6 +116,8 @@ class KernelHash(nn.Module):
         Raises:
             FloatingPointError: the steps diverge.
         """
+        samples = self.learning.samples
+        units, mask = units[:samples], None if mask is None else mask[:samples]
         anchors = draw_anchors(units, self.anchors.shape[2], mask)
         features = kernel_features(units, anchors, mask)                                   # (B, heads, N, M)
         learned = self.learning.fit(units, features, self.projections.to(units), mask)
