@@ -60,6 +60,11 @@ def test_every_official_key_has_its_place_and_every_place_its_key(config, host, 
     assert set(load_official(state)) == set(model.state_dict())
 
 
+def test_the_released_pvt_v2_has_its_places_without_biases_too():
+    state = dict.fromkeys(["block1.0.attn.kv.weight", "block1.0.attn.proj.bias"], torch.ones(1))
+    assert [key.rpartition("token_mixer.")[2] for key in load_official(state)] == ["kv.weight", "proj.bias"]
+
+
 def classifier(attention: str | tuple[str, ...] | None = None, **options) -> nn.Module:
     torch.manual_seed(0)
     chosen = {} if attention is None else {"attention": attention}

@@ -69,8 +69,8 @@ class HashAttention(SharedAttention):
     Args:
         channels, heads, head_channels, qkv_bias: see `SharedAttention`.
         bits, anchors, learning: see `KernelHash`.
-        exact_offset: the offset of the kernel weighs the values of all tokens, as in the paper; else
-            the token's own value alone, as the released networks were trained.
+        exact_offset: the offset of the kernel weighs the values of all tokens, as in the paper; else the token's own
+            value alone, as the released networks were trained.
 
     Raises:
         ValueError: as `SharedAttention` and `KernelHash` do.

@@ -97,6 +97,9 @@ class KernelHash(nn.Module):
         """Tokens (B, heads, N, D) -> codes (B, heads, N, bits) of -1 and 1, and 0 where a bit is undecided.
 
         ``mask`` (B, N) bool is False where a token counts for nothing.
+
+        Raises:
+            FloatingPointError: it is time to learn, and the steps diverge.
         """
         units = directions(tokens)
         if self.training and self.due:

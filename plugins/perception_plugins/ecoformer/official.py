@@ -33,8 +33,8 @@ def load_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return f"{_block(match)}{_LAYERS[match['layer']]}.{match['name']}"
 
     def projection(match: re.Match[str]) -> str:
-        packed = match[0].replace(".proj.", ".kv.") not in state
-        return f"{_block(match)}token_mixer.{'out_proj' if packed else 'proj'}.{match['name']}"
+        apart = match[0].removesuffix(f"proj.{match['name']}") + "kv.weight" in state
+        return f"{_block(match)}token_mixer.{'proj' if apart else 'out_proj'}.{match['name']}"
 
     renames: tuple[Rename, ...] = (
         (r"patch_embed(?P<pvt>\d+)\.(?P<part>proj|norm)\." + _WB, _embedding),
