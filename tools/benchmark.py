@@ -146,7 +146,7 @@ def _add_cloud(parser: argparse.ArgumentParser) -> None:
 
 def _add_picture(parser: argparse.ArgumentParser, option: str) -> None:
     parser.add_argument(option, type=_positive, nargs=2, default=[512, 1024], metavar=("H", "W"),
-                        help="size of a segmentor's random picture [pixels] (%(default)s)")
+                        help="size of the random picture of a picture model [pixels] (%(default)s)")
 
 
 def _positive(text: str) -> int:

@@ -77,7 +77,7 @@ def fold_into_previous(owner: nn.Module, name: str, layer: nn.Linear | nn.Conv2d
     """
     affine = affine_of(getattr(owner, name))
     if affine is not None:
-        scale, shift = affine
+        scale, shift = (part.double() for part in affine)
         rows = scale.view(-1, *(1,) * (layer.weight.dim() - 1))
         _assign(layer, layer.weight * rows, shift if layer.bias is None else layer.bias * scale + shift)
         setattr(owner, name, nn.Identity())
@@ -85,12 +85,16 @@ def fold_into_previous(owner: nn.Module, name: str, layer: nn.Linear | nn.Conv2d
 
 @torch.no_grad()
 def affine_of(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """Scale and shift (C,) that a normalisation is at evaluation; None if its statistics are those of each input."""
+    """Scale and shift that a normalisation is at evaluation, None if its statistics are those of each input.
+
+    Returns:
+        (C,) each, float64 of torch's batch normalisation: a small variance makes a large scale.
+    """
     if isinstance(norm, AffineNorm):
         return norm.scale_and_shift()
     if not isinstance(norm, _BatchNorm) or norm.running_mean is None or norm.running_var is None:
         return None
-    scale = (norm.running_var + norm.eps).rsqrt()
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
     scale = scale if norm.weight is None else scale * norm.weight
     shift = -norm.running_mean * scale
     return scale, shift if norm.bias is None else shift + norm.bias
@@ -105,13 +109,14 @@ def absorb(reader: nn.Module, scale: Tensor, shift: Tensor) -> None:
     """
     if not _can_absorb(reader):
         raise ValueError(f"a scale and a shift want a linear layer or a convolution without padding, got {reader}")
+    scale, shift = scale.double(), shift.double()
     if isinstance(reader, nn.Linear):
-        moved = reader.weight @ shift
+        moved = reader.weight.double() @ shift
         _assign(reader, reader.weight * scale, moved if reader.bias is None else reader.bias + moved)
     elif isinstance(reader, nn.Conv2d):
         repeats = reader.out_channels // reader.groups
         columns = [x.view(reader.groups, -1).repeat_interleave(repeats, dim=0) for x in (scale, shift)]  # (O, I) each
-        moved = (reader.weight.sum(dim=(2, 3)) * columns[1]).sum(dim=1)
+        moved = (reader.weight.double().sum(dim=(2, 3)) * columns[1]).sum(dim=1)
         weight = reader.weight * columns[0][:, :, None, None]
         _assign(reader, weight, moved if reader.bias is None else reader.bias + moved)
     else:
@@ -125,5 +130,5 @@ def _can_absorb(reader: nn.Module) -> bool:
 
 
 def _assign(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
-    is_trained = layer.weight.requires_grad
-    layer.weight, layer.bias = nn.Parameter(weight, is_trained), nn.Parameter(bias, is_trained)
+    dtype, is_trained = layer.weight.dtype, layer.weight.requires_grad
+    layer.weight, layer.bias = (nn.Parameter(part.to(dtype), is_trained) for part in (weight, bias))

@@ -15,6 +15,7 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from ...errors import DataError
+from ...models.classifier import Classifier
 from ...models.segmentor import Segmentor
 from ...structures import Frame
 from ...transforms.compose import Compose
@@ -22,6 +23,7 @@ from ..inference import load_model, load_network
 from .clouds import street_cameras, street_frame, street_picture
 
 PICTURE = (512, 1024)                              # height and width
+PICTURE_MODELS = (Segmentor, Classifier)           # which take one picture of each frame and nothing else
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class TimedModel:
 
     @property
     def size(self) -> int:
-        """Points that the model is given; of a `Segmentor`, which takes none, the pixels of a picture."""
+        """Points that the model is given; of one that takes pictures alone, the pixels of a picture."""
         inputs = self.batch["inputs"]
-        if isinstance(self.model, Segmentor):
+        if isinstance(self.model, PICTURE_MODELS):
             return inputs["images"][0, 0].numel()
         return sum(len(cloud) for cloud in inputs.get("points", ()))
 
@@ -64,7 +66,7 @@ def street_model(
         cfg: with ``model``, a task model.
         device: where it runs.
         points: points of the frame.
-        picture: height and width of the only picture of the frame of a `Segmentor`.
+        picture: height and width of the only picture of the frame of a `Segmentor` or `Classifier`.
         checkpoint: weights that fit; None takes seeded initial ones.
         fuse: fold batch normalisation into the layers before it.
 
@@ -76,7 +78,7 @@ def street_model(
     with _few_words():
         model = load_network(cfg, checkpoint, device, fuse=fuse)
     preprocessor = model.data_preprocessor
-    if isinstance(model, Segmentor):
+    if isinstance(model, PICTURE_MODELS):
         frame = street_picture(picture[0], picture[1], camera=preprocessor.camera)
         return TimedModel(Path(cfg.filename).stem, model, preprocessor([frame], False))
     frame = street_frame(points, preprocessor.channels, model.classes)
