@@ -14,6 +14,7 @@ from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.models.backbone_arguments import variant_of
 from perception.models.token_layout import map_of, tokens_of
 from perception.registry import MODELS
 
@@ -198,9 +199,7 @@ class MixTransformer(nn.Module):
         qkv_bias: bool = True,
     ) -> None:
         super().__init__()
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-        widths, counts = VARIANTS[variant]
+        widths, counts = variant_of(VARIANTS, variant)
         self.channels = widths if channels is None else tuple(channels)
         counts = counts if depths is None else tuple(depths)
         for name, values in (

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torchvision.models.swin_transformer import SwinTransformer
 
-from perception.errors import suggestion
+from perception.models.backbone_arguments import checked_indices, variant_of
 from perception.registry import MODELS
 
 # Width of the first stage, blocks and heads of each stage, and probability of leaving out the last block's branch.
@@ -55,16 +55,12 @@ class TorchvisionSwin(nn.Module):
         drop_path: float | None = None,
     ) -> None:
         super().__init__()
-        if variant not in VARIANTS:
-            known = ", ".join(VARIANTS)
-            raise ValueError(f"variant must be one of {known}, got {variant!r}{suggestion(variant, VARIANTS)}")
-        width, blocks, num_heads, rate = VARIANTS[variant]
+        width, blocks, num_heads, rate = variant_of(VARIANTS, variant)
         width = width if channels is None else channels
         blocks, num_heads = tuple(depths or blocks), tuple(heads or num_heads)
         if len(blocks) != 4 or len(num_heads) != 4:
             raise ValueError(f"depths and heads must be four numbers each, got {blocks} and {num_heads}")
-        if not out_indices or list(out_indices) != sorted(set(out_indices) & {0, 1, 2, 3}):
-            raise ValueError(f"out_indices must be ascending numbers from 0 to 3, got {tuple(out_indices)}")
+        out_indices = checked_indices(out_indices, 4, "stages")
         net = SwinTransformer(
             [4, 4], width, list(blocks), list(num_heads), [window, window], num_classes=1,
             stochastic_depth_prob=rate if drop_path is None else drop_path,

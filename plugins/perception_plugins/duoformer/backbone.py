@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from perception.models.image_check import check_images
+from perception.models.backbone_arguments import check_images, variant_of
 from perception.registry import MODELS
 
-from .neck import COARSEST, VARIANTS, DuoFormerNeck
+from .neck import COARSEST, DuoFormerNeck
 
 PUBLISHED_CNNS = {"default": {"type": "ResNet", "depth": 50}, "light": {"type": "ResNet", "depth": 18}}
 
@@ -34,9 +34,8 @@ class DuoFormer(nn.Module):
         self, cnn: Mapping[str, Any] | None = None, *, variant: str = "default", **options: Any
     ) -> None:
         super().__init__()
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-        self.cnn = MODELS.build(PUBLISHED_CNNS[variant] if cnn is None else cnn)
+        default_cnn = variant_of(PUBLISHED_CNNS, variant)
+        self.cnn = MODELS.build(default_cnn if cnn is None else cnn)
         strides = _checked_strides(self.cnn.strides)
         self.neck = DuoFormerNeck(self.cnn.channels, variant=variant, **options)
         self.channels, self.multiple = self.neck.channels, strides[COARSEST]
@@ -58,7 +57,7 @@ class DuoFormer(nn.Module):
         Raises:
             ValueError: as `forward`.
         """
-        check_images(images, self.multiple)
+        check_images(images, least=self.multiple)
         height, width = images.shape[2:]
         if height % self.multiple or width % self.multiple:
             raise ValueError(

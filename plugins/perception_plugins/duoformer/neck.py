@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from perception.models.backbone_arguments import variant_of
 from perception.models.metaformer.block import MetaFormerBlock, init_linear_layers, run_blocks
 from perception.models.token_layout import map_of, tokens_of
 from perception.registry import MODELS
@@ -79,9 +80,7 @@ class DuoFormerNeck(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-        usual = VARIANTS[variant]
+        usual = variant_of(VARIANTS, variant)
         depth, width, heads = (
             published if own is None else own for own, published in zip((depth, width, heads), usual, strict=True)
         )

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perception.models.backbone_arguments import check_images, checked_indices
 from perception.models.image_backbones.mit import init_linear_and_convolution
-from perception.models.image_check import check_images
 from perception.models.metaformer.block import MetaFormerBlock
 
 ATTENTIONS = {                                       # mixer by the authors' name
@@ -50,7 +50,7 @@ class HostBackbone(nn.Module):
         Raises:
             ValueError: the pictures are not (B, 3, H, W), or too small.
         """
-        check_images(images, self.least_size)
+        check_images(images, least=self.least_size)
         maps, x = [], images
         for number, stage in enumerate(self.stages):
             x = stage(x)
@@ -114,5 +114,4 @@ def check_stages(out_indices: Sequence[int], **settings: Sequence[Any]) -> None:
     for name, values in others:
         if len(values) != len(depths):
             raise ValueError(f"{name} must be one for each of the {len(depths)} {first}, got {tuple(values)}")
-    if not out_indices or sorted({*out_indices} & {*range(len(depths))}) != list(out_indices):
-        raise ValueError(f"out_indices must be ascending stages 0 to {len(depths) - 1}, got {tuple(out_indices)}")
+    checked_indices(out_indices, len(depths), "stages")

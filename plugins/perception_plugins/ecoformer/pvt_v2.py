@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from perception.models.backbone_arguments import variant_of
 from perception.models.image_backbones.mit import VARIANTS as MIT_VARIANTS
 from perception.models.metaformer.patch_embedding import PatchEmbedding
 from perception.models.metaformer.staged import MetaFormerStage
@@ -86,10 +87,9 @@ class EcoFormerPVTv2(HostBackbone):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         checkpointing: bool = False,
     ) -> None:
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-        widths = VARIANTS[variant][0] if widths is None else widths
-        depths = VARIANTS[variant][1] if depths is None else depths
+        usual_widths, usual_depths = variant_of(VARIANTS, variant)
+        widths = usual_widths if widths is None else widths
+        depths = usual_depths if depths is None else depths
         check_stages(out_indices, depths=depths, widths=widths, heads=heads, ratios=ratios, reductions=reductions)
         plan = BlockPlan(
             depths, attention, hashing=hashing, qkv_bias=qkv_bias, norm_eps=norm_eps, drop_path=drop_path

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from perception.models.backbone_arguments import variant_of
 from perception.models.metaformer.patch_embedding import PatchEmbedding
 from perception.models.metaformer.staged import MetaFormerStage
 from perception.models.token_layout import checked_size, keep_real, map_of, tokens_of
@@ -89,11 +90,9 @@ class EcoFormerTwins(HostBackbone):
         out_norms: bool = False,
         checkpointing: bool = False,
     ) -> None:
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
         widths, depths, heads = (
             published if given is None else given
-            for published, given in zip(VARIANTS[variant], (widths, depths, heads), strict=True)
+            for published, given in zip(variant_of(VARIANTS, variant), (widths, depths, heads), strict=True)
         )
         check_stages(out_indices, depths=depths, widths=widths, heads=heads, ratios=ratios)
         plan = BlockPlan(

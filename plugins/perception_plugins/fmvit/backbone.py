@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from perception.compression.batch_norm import fold_batch_norms
+from perception.models.backbone_arguments import check_images, checked_indices, variant_of
 from perception.models.checkpointed import checkpointed
-from perception.models.image_check import check_images
 from perception.models.rep_conv import RepConv
 from perception.registry import MODELS
 
@@ -91,16 +91,13 @@ class FMViT(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-        usual = VARIANTS[variant]
+        usual = variant_of(VARIANTS, variant)
         widths, depths = _four("widths", widths, usual.widths), _four("depths", depths, usual.depths)
         reductions = _four("reductions", reductions, reductions)
         heads = (head_channels,) * 4 if isinstance(head_channels, int) else head_channels
         heads = _four("head_channels", heads, usual.head_channels)
-        if not out_indices or sorted({*out_indices} & {*range(4)}) != list(out_indices):
-            raise ValueError(f"out_indices must be ascending stages 0 to 3, got {tuple(out_indices)}")
-        self.out_indices, self.norm_eval, self.checkpointing = tuple(out_indices), norm_eval, checkpointing
+        self.out_indices = checked_indices(out_indices, len(STRIDES), "stages")
+        self.norm_eval, self.checkpointing = norm_eval, checkpointing
         self.channels = tuple(widths[stage] for stage in out_indices)
         self.strides = tuple(STRIDES[stage] for stage in out_indices)
         self.stem = nn.ModuleList(
@@ -154,7 +151,7 @@ class FMViT(nn.Module):
         Raises:
             ValueError: the pictures are not (B, 3, H, W), or a side is below 32 pixels.
         """
-        check_images(images, STRIDES[-1])
+        check_images(images, least=STRIDES[-1])
         x, maps = images, []
         for layer in self.stem:
             x = layer(x).relu()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from perception.models.backbone_arguments import variant_of
 from perception.registry import MODELS
 
-from .pyramid import LINEAR, Norm, SlabPyramid, attention_letters, published
+from .pyramid import LINEAR, Norm, SlabPyramid, attention_letters
 
 VARIANTS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {  # width of stage 0, blocks, heads
     "tiny": (64, (2, 4, 18, 1), (2, 4, 8, 16)),
@@ -44,7 +45,7 @@ class SlabCSWin(SlabPyramid):
         linear_splits: Sequence[int] = (56, 28, 14, 7), resolution: int = 56, ratio: float = 4.0, norm: Norm = NORM,
         **options: Any,
     ) -> None:
-        own_width, own_depths, own_heads = published(variant, VARIANTS)
+        own_width, own_depths, own_heads = variant_of(VARIANTS, variant)
         width, depths = own_width if width is None else width, own_depths if depths is None else depths
         heads, count = own_heads if heads is None else heads, len(depths)
         mixers: list[dict[str, Any]] = []

@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from perception.compression.batch_norm import fold_into_next
+from perception.models.backbone_arguments import variant_of
 from perception.models.metaformer.columnar import ColumnarFormer
 from perception.models.metaformer.norm import token_norm
 from perception.registry import MODELS
 
-from .pyramid import Norm, published
+from .pyramid import Norm
 
 VARIANTS: dict[str, tuple[int, int, int]] = {"tiny": (192, 12, 3), "small": (384, 12, 6)}     # width, blocks, heads
 NORM: dict[str, Any] = {"type": "PRepBN", "steps": 60_000, "eps": 1e-6}
@@ -43,7 +44,7 @@ class SlabDeiT(ColumnarFormer):
         linear: bool = True, patch: int = 16, position: Sequence[int] = (14, 14), ratio: float = 4.0,
         qkv_bias: bool = True, norm: Norm = NORM, out_norm: bool = False, **options: Any,
     ) -> None:
-        own_width, own_depth, own_heads = published(variant, VARIANTS)
+        own_width, own_depth, own_heads = variant_of(VARIANTS, variant)
         width, heads = own_width if width is None else width, own_heads if heads is None else heads
         mixer: dict[str, Any] = {"type": "AttentionMixer"}
         if linear:

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from perception.models.backbone_arguments import variant_of
 from perception.models.metaformer.norm import token_norm
 from perception.models.metaformer.patch_embedding import PositionMap
 from perception.models.metaformer.staged import MetaFormerStage
 from perception.registry import MODELS
 
-from .pyramid import LINEAR, Norm, SlabPyramid, attention_letters, published
+from .pyramid import LINEAR, Norm, SlabPyramid, attention_letters
 
 WIDE = (64, 128, 320, 512)
 VARIANTS: dict[str, tuple[int, ...]] = {             # blocks of the stages
@@ -52,7 +53,7 @@ class SlabPVT(SlabPyramid):
         reductions: Sequence[int] = (8, 4, 2, 1), linear_reductions: Sequence[int] = (1, 1, 1, 1), patch: int = 4,
         resolution: int = 56, qkv_bias: bool = True, norm: Norm = NORM, **options: Any,
     ) -> None:
-        depths = published(variant, VARIANTS) if depths is None else depths
+        depths = variant_of(VARIANTS, variant) if depths is None else depths
         sides = [resolution // 2**stage for stage in range(len(depths))]
         mixers: list[dict[str, Any]] = []
         for stage, letter in enumerate(attention_letters(attention, len(depths))):
@@ -115,7 +116,7 @@ class SlabPVTv2(SlabPyramid):
         heads: Sequence[int] = HEADS, ratios: Sequence[float] = RATIOS, resolution: int = 56, norm: Norm = NORM,
         **options: Any,
     ) -> None:
-        own_widths, own_depths = published(variant, VARIANTS_V2)
+        own_widths, own_depths = variant_of(VARIANTS_V2, variant)
         widths, depths = own_widths if widths is None else widths, own_depths if depths is None else depths
         sides = [resolution // 2**stage for stage in range(len(depths))]
         mixers = [

@@ -51,10 +51,3 @@ def attention_letters(attention: str, stages: int) -> str:
     if len(attention) != stages or set(attention) - {LINEAR, SOFTMAX}:
         raise ValueError(f"attention must be a letter L or S for each of the {stages} stages, got {attention!r}")
     return attention
-
-
-def published(variant: str, variants: Mapping[str, Any]) -> Any:
-    """What a table has of a variant. Raises ValueError with the known names if it has none of that name."""
-    if variant not in variants:
-        raise ValueError(f"variant must be one of {', '.join(variants)}, got {variant!r}")
-    return variants[variant]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from perception.models.backbone_arguments import variant_of
 from perception.models.metaformer.staged import MetaFormerStage
 from perception.registry import MODELS
 
-from .pyramid import LINEAR, SOFTMAX, Norm, SlabPyramid, attention_letters, published
+from .pyramid import LINEAR, SOFTMAX, Norm, SlabPyramid, attention_letters
 from .window_attention import WindowMixer
 
 VARIANTS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {  # width of stage 0, blocks, heads
@@ -48,7 +49,7 @@ class SlabSwin(SlabPyramid):
         heads: Sequence[int] | None = None, attention: str = "LLSS", windows: Sequence[int] | None = None,
         shift_all: bool = False, patch: int = 4, ratio: float = 4.0, norm: Norm = NORM, **options: Any,
     ) -> None:
-        own_width, own_depths, own_heads = published(variant, VARIANTS)
+        own_width, own_depths, own_heads = variant_of(VARIANTS, variant)
         width, depths = own_width if width is None else width, own_depths if depths is None else depths
         heads, count = own_heads if heads is None else heads, len(depths)
         letters = attention_letters(attention, count)
