@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The processes that `make test` shares the tests among.
+WORKERS ?= 2
 STAMP := $(VENV)/.installed
 SOURCES := $(shell find ops -name '*.cpp' -o -name '*.hpp' -o -name '*.cu' -o -name 'CMakeLists.txt' 2>/dev/null)
 
@@ -18,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/python tools/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow'
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
