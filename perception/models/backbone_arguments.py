@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from perception.errors import suggestion
+
 V = TypeVar("V")
 
 
@@ -36,7 +38,8 @@ def check_multiple(name: str, size: Sequence[int], divisor: int) -> None:
 def variant_of(variants: Mapping[str, V], name: str) -> V:
     """The sizes of a published variant. Raises ValueError that lists the known ones."""
     if name not in variants:
-        raise ValueError(f"variant must be one of {', '.join(variants)}, got {name!r}")
+        known = ", ".join(variants)
+        raise ValueError(f"variant must be one of {known}, got {name!r}{suggestion(name, variants)}")
     return variants[name]
 
 

@@ -20,13 +20,14 @@ from perception.models.token_layout import map_of, tokens_of
 from perception.registry import MODELS
 from perception_plugins.slab import (
     ClassTokenClassifier,
+    PaddedPatchEmbedding,
     PRepBN,
     ReducedLinearAttention,
     RepBN,
     SimplifiedLinearAttention,
+    SlabPatchMerging,
     load_official,
 )
-from perception_plugins.slab.embedding import PaddedPatchEmbedding, SlabPatchMerging
 from perception_plugins.slab.stripe_attention import LinearStripeBranch
 from perception_plugins.slab.windows import relative_places
 

@@ -32,6 +32,7 @@ CHANNEL_MIXERS = list_registered(MODELS, role="channel_mixer")
 CHANNELS = 32
 ARGUMENTS: dict[str, Callable[[tuple[int, int]], dict[str, Any]]] = {  # by name, from the size of the map
     "SpatialLinearMixer": lambda size: {"tokens": size[0] * size[1]},
+    "HashAttention": lambda size: {"bits": 4, "anchors": 5, "learning": {"steps": 3}},        # else it learns long
 }
 GROUP = 12
 close = torch.testing.assert_close

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from perception.engine.config import load_config
 from perception.registry import MODELS
 from perception_plugins.slab import RepBN
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs/slab"
 STAGES: dict[str, Any] = {"depths": (2, 1, 2, 1), "heads": (1, 2, 2, 3)}
 WIDTHS, RATIOS = (8, 16, 20, 24), (2, 2, 2, 2)
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -32,7 +36,16 @@ BACKBONES: dict[str, dict[str, Any]] = {
         "attention": "SLSL", "splits": (3, 3, 3, 3), "linear_splits": (4, 4, 4, 4),
     },
 }
+ALIKE = ("pvt", "swin", "cswin")                     # the others have all their layers
+DISTINCT = [name for name in BACKBONES if name not in ALIKE]
 PYRAMIDS = [name for name in BACKBONES if not name.startswith("deit")]
+
+
+@cache
+def published(name: str) -> Any:
+    """The model of a config, its weights without memory; it must not be changed."""
+    with torch.device("meta"):
+        return MODELS.build(load_config(CONFIGS / f"{name}.py").model)
 
 
 def backbone(name: str, **options: Any) -> Any:

@@ -15,18 +15,9 @@ from perception.registry import MODELS
 from perception_plugins.rmt import TokenLabelLogits, TokenLabelLoss
 from perception_plugins.rmt.token_label import NO_BOX, exchange_box, random_box
 
-PARAMETERS = {"t": 14_334_216, "s": 26_967_240, "b": 54_154_896, "l": 95_464_864}
-TOKEN_LABEL_PARAMETERS = {"s": 27_480_240, "b": 54_667_896, "l": 96_105_864}
 RELEASED_S = 27_992_240                              # of the log of RMT-S*, whose second head is wider
-ENTRIES = {"t": 374, "s": 704, "b": 1122, "l": 1122}
 KINDS = ("RMTClassifier", "RMTTokenLabelClassifier")
 UNIFORM = math.log(3)                                # cross entropy of equal logits of three classes
-
-
-def count(kind: str, variant: str, **options) -> int:
-    with torch.device("meta"):
-        model = MODELS.build({"type": kind, "backbone": {"type": "RMT", "variant": variant}, **options})
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def tiny_classifier(kind: str, **options) -> torch.nn.Module:
@@ -37,25 +28,11 @@ def tiny_classifier(kind: str, **options) -> torch.nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("variant", list(PARAMETERS))
-def test_a_classifier_has_as_many_parameters_as_published(variant):
-    assert count("RMTClassifier", variant) == PARAMETERS[variant]
-
-
-@pytest.mark.parametrize("variant", list(TOKEN_LABEL_PARAMETERS))
-def test_a_classifier_with_token_labels_has_as_many_parameters_as_published(variant):
-    assert count("RMTTokenLabelClassifier", variant) == TOKEN_LABEL_PARAMETERS[variant]
-
-
 def test_the_released_small_model_reads_projected_tokens():
-    assert count("RMTTokenLabelClassifier", "s", projected_tokens=True) == RELEASED_S
-
-
-@pytest.mark.parametrize("variant", list(ENTRIES))
-def test_a_classifier_has_as_many_tensors_as_the_released_state(variant):
+    backbone = {"type": "RMT", "variant": "s"}
     with torch.device("meta"):
-        model = MODELS.build({"type": "RMTClassifier", "backbone": {"type": "RMT", "variant": variant}})
-    assert len(model.state_dict()) == ENTRIES[variant]
+        model = MODELS.build({"type": "RMTTokenLabelClassifier", "backbone": backbone, "projected_tokens": True})
+    assert sum(parameter.numel() for parameter in model.parameters()) == RELEASED_S
 
 
 @pytest.mark.parametrize(("kind", "options"), [
@@ -76,9 +53,8 @@ def test_the_best_token_of_a_class_counts_half():
     torch.testing.assert_close(model(torch.rand(1, 3, 40, 40)), torch.full((1, 3), 1.5))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_exported_classifier_gives_the_same_logits(kind):
-    model, images = tiny_classifier(kind), torch.rand(1, 3, 45, 61)
+def test_an_exported_classifier_gives_the_same_logits():
+    model, images = tiny_classifier("RMTTokenLabelClassifier"), torch.rand(1, 3, 45, 61)
     exported = torch.export.export(model, (images,)).module()
     torch.testing.assert_close(exported(images), model(images), atol=1e-5, rtol=1e-5)    # float32 in another order
 

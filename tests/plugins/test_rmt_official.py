@@ -18,6 +18,12 @@ from perception_plugins.rmt import PLUGIN, config_options, load_official
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs/rmt").glob("*.py"))
 WB, BN = ("weight", "bias"), ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+PARAMETERS = {                                       # as the released logs print them
+    "rmt_t_imagenet": 14_334_216, "rmt_s_imagenet": 26_967_240, "rmt_b_imagenet": 54_154_896,
+    "rmt_l_imagenet": 95_464_864, "rmt_s_token_label_imagenet": 27_480_240, "rmt_b_token_label_imagenet": 54_667_896,
+    "rmt_l_token_label_imagenet": 96_105_864,
+}
+ENTRIES = {"t": 374, "s": 704, "b": 1122, "l": 1122}  # tensors of a classifier's state
 DEPTHS = {"t": (2, 2, 8, 2), "s": (3, 4, 18, 4), "b": (4, 8, 25, 8), "l": (4, 8, 25, 8)}
 BLOCK = (
     "retention_layer_norm", "final_layer_norm", "pos.conv", "ffn.fc1", "ffn.fc2", "ffn.dwconv.conv",
@@ -58,12 +64,14 @@ def network_of(path: Path) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_official_key_has_its_place_in_its_config_and_every_place_its_key(path):
-    variant = path.stem.split("_")[1]
+def test_a_config_has_the_published_parameters_and_a_place_for_every_official_key(path):
+    variant, network = path.stem.split("_")[1], network_of(path)
     keys = encoder_keys(DEPTHS[variant], (2, 3) if variant in "bl" else ()) + head_keys()
+    assert len(keys) == ENTRIES[variant]
     if "token_label" in path.stem:
         keys += [f"aux_head.{name}" for name in WB]
-    assert set(load_official(of_keys(keys))) == set(network_of(path).state_dict())
+    assert set(load_official(of_keys(keys))) == set(network.state_dict())
+    assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[path.stem]
 
 
 def test_every_released_model_has_its_config_and_every_config_its_model():

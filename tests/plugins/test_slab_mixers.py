@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -115,6 +115,7 @@ def test_masked_tokens_of_a_reduced_map_change_no_real_one(kind):
     assert not out[~mask].any()
 
 
+@settings(max_examples=25)
 @given(rows=st.integers(1, 9), columns=st.integers(1, 9), height=st.integers(1, 4), width=st.integers(1, 4))
 def test_windows_that_are_cut_and_joined_are_the_map(rows, columns, height, width):
     x = randn(2, rows, columns, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ PARAMETERS = {                                       # those that are trained, o
 PAPER_ONLY = "tnt_ti_patch16_224"
 
 
+@cache
 def network_of(name: str) -> nn.Module:
     """The network of a config, which gets no memory."""
     with torch.device("meta"):
@@ -54,8 +56,10 @@ def test_the_smallest_tnt_is_about_as_large_as_the_paper_says():
     assert parameters(network_of(PAPER_ONLY)) == pytest.approx(6.1e6, abs=0.05e6)
 
 
-@pytest.mark.parametrize("name", [*PARAMETERS, PAPER_ONLY])
-def test_every_config_classifies_pictures_of_its_size(name):
+@pytest.mark.parametrize(
+    "name", ["tnt_s_patch16_224", "tnt_s_legacy_patch16_224", "ptnt_ti_patch16_192", "ptnt_b_patch16_256"]
+)
+def test_configs_classify_pictures_of_their_size(name):
     network, side = network_of(name), int(name.rpartition("_")[2])
     images = torch.zeros(2, 3, side, side, device="meta")
     assert network(images).shape == (2, 1000)

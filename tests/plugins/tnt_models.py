@@ -17,7 +17,6 @@ PYRAMID_SIZES: dict[str, Any] = {
     "img_size": (128, 64), "depths": (1, 2, 1, 1), "channels": (8, 16, 16, 16), "word_channels": (2, 4, 6, 6),
     "heads": (1, 2, 4, 4), "word_heads": (1, 2, 2, 2),
 }
-OWN_SIZES = {"TNT": TNT_SIZES["img_size"], "PyramidTNT": PYRAMID_SIZES["img_size"]}
 
 
 def small_tnt(**options: Any) -> TNT:

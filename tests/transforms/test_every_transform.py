@@ -9,10 +9,12 @@ from PIL import Image
 from scene_frames import pixels, scene
 
 from perception.datasets.object_database import build_object_database
+from perception.geo import adaptive_partition
 from perception.registry import TRANSFORMS, list_registered
 from perception.structures import Frame, PointLabels
 from perception.structures.segmentation import IGNORE_LABEL
 
+HERE = (48.1, 11.6, 0.0)
 ARGUMENTS = {
     "Compose": {"transforms": [{"type": "GlobalRotation"}, {"type": "PointShuffle"}]},
     "CropImages": {"rows": (0, 36)},                                       # keeps pixels where they are
@@ -22,6 +24,7 @@ ARGUMENTS = {
     "RangeFilter": {"point_range": (0, -20, -2, 25, 20, 4)},
     "FilterClasses": {"classes": ("pedestrian", "car")},
     "FilterInstances": {"min_pixels": 2},
+    "LabelGeoCells": {"partition": adaptive_partition([HERE[:2]], [2], tau_min=0)},
     "PasteObjects": {"groups": {"car": 3}},
     "ResizeImages": {"size": (40, 64)},
     "ResolutionPairs": {"scale": 2},
@@ -48,7 +51,7 @@ def build(name: str, tmp_path):
 
 
 def given_to(name: str) -> Frame:
-    return scene(cameras=name != "PasteObjects")
+    return replace(scene(cameras=name != "PasteObjects"), wgs84=HERE)
 
 
 def numbers(frame: Frame) -> list[torch.Tensor]:
@@ -77,7 +80,7 @@ def test_the_same_generator_gives_the_same_frame(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_frame_with_nothing_in_it_passes(name, tmp_path):
-    bare = build(name, tmp_path)(Frame("a", 0), np.random.default_rng(0))
+    bare = build(name, tmp_path)(Frame("a", 0, wgs84=HERE), np.random.default_rng(0))
     assert bare.points is None
     assert bare.annotations is None
 
@@ -85,7 +88,7 @@ def test_a_frame_with_nothing_in_it_passes(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_points_and_no_objects_pass(name, tmp_path):
     frame = given_to(name)
-    empty = Frame("a", 0, points=frame.points[:0], annotations=frame.annotations[:0])
+    empty = Frame("a", 0, points=frame.points[:0], annotations=frame.annotations[:0], wgs84=HERE)
     result = build(name, tmp_path)(empty, np.random.default_rng(0))
     assert result.annotations is not None
     assert len(result.points) == (2 if name == "PasteObjects" else 0)
@@ -93,7 +96,7 @@ def test_no_points_and_no_objects_pass(name, tmp_path):
 
 @pytest.mark.parametrize("name", KEEP_PICTURES)
 def test_points_stay_on_their_pixels(name, tmp_path):
-    before, after = scene(), build(name, tmp_path)(scene(), np.random.default_rng(3))
+    before, after = scene(), build(name, tmp_path)(given_to(name), np.random.default_rng(3))
     value = before.points.channel("intensity")                             # tells the points apart
     source = (after.points.channel("intensity")[:, None] - value[None]).abs().argmin(dim=1)
     torch.testing.assert_close(pixels(after)[:, :2], pixels(before)[source, :2], atol=1e-3, rtol=0)

@@ -156,13 +156,15 @@ class MiTStage(nn.Module):
 def init_linear_and_convolution(network: nn.Module) -> None:
     """Linear layers truncated normal, convolutions by their fan out, biases zero; norms stay the identity."""
     for module in network.modules():
+        if not isinstance(module, (nn.Linear, nn.Conv2d)) or module.weight.is_meta:     # no numbers to draw
+            continue
         if isinstance(module, nn.Linear):
             trunc_normal_(module.weight, std=0.02)
-        elif isinstance(module, nn.Conv2d):
+        else:
             rows, columns = module.kernel_size
             fan_out = rows * columns * module.out_channels // module.groups
             nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-        if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
+        if module.bias is not None:
             nn.init.zeros_(module.bias)
 
 

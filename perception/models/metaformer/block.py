@@ -7,11 +7,11 @@ from typing import Any
 
 from timm.layers import DropPath, LayerScale, trunc_normal_
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from perception.compression.batch_norm import fold_into_next
 from perception.registry import MODELS
 
+from ..checkpointed import checkpointed
 from .norm import token_norm
 
 
@@ -75,7 +75,7 @@ def run_blocks(
     """Tokens (B, N, C) through blocks; with ``checkpointing`` these are run again for the gradient instead of kept."""
     for block in blocks:
         if checkpointing:
-            tokens = checkpoint(block, tokens, size, mask, use_reentrant=False)
+            tokens = checkpointed(block, tokens, size, mask)
         else:
             tokens = block(tokens, size, mask)
     return tokens
@@ -84,7 +84,7 @@ def run_blocks(
 def init_linear_layers(network: nn.Module) -> None:
     """Linear layers truncated normal, their biases zero; a mixer with ``init_weights`` has the last word on its own."""
     for module in network.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and not module.weight.is_meta:     # which takes long to fill with nothing
             trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.models.autocast import without_autocast
 from perception.models.mixers.attention import seen_keys
 from perception.models.token_layout import keep_real
 from perception.registry import MODELS
@@ -94,7 +94,7 @@ class HashAttention(SharedAttention):
 
     def mix(self, qk: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """(B, heads, N, D) each -> (B, heads, N, D)."""
-        with torch.autocast(qk.device.type, enabled=False):
+        with without_autocast(qk.device.type):
             codes = self.hash(qk.float(), mask)
             return agreement_attention(codes, v.float(), mask, exact_offset=self.exact_offset).to(v.dtype)
 

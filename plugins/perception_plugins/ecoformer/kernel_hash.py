@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from .hash_learning import HashLearning, draw_anchors, real_rows
 
 LEAST_NORM = 1e-12                                   # a shorter token has no direction
-LEAST_BANDWIDTH = 1e-12
+LEAST_BANDWIDTH = 1e-6                               # distances below are rounding
 
 
 def directions(tokens: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def kernel_features(units: Tensor, anchors: Tensor, mask: Tensor | None = None) 
         (B, heads, N, M), in [0, 1].
     """
     lengths = units.square().sum(dim=3, keepdim=True) + anchors.square().sum(dim=3)[:, :, None]      # (B, heads, N, M)
-    distances = lengths - 2 * units @ anchors.transpose(2, 3)
+    distances = (lengths - 2 * units @ anchors.transpose(2, 3)).clamp(min=0)              # rounding goes below 0
     if mask is None:
         bandwidth = distances.mean(dim=(2, 3), keepdim=True)                               # (B, heads, 1, 1)
     else:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.compression.batch_norm import absorb
+from perception.models.autocast import without_autocast
 from perception.models.token_layout import checked_size, keep_real, map_of, tokens_of
 from perception.registry import MODELS
 
@@ -98,7 +98,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         (B, heads, N, D).
     """
     N, M, D = q.shape[2], k.shape[2], q.shape[3]
-    with _without_autocast(q.device.type):
+    with without_autocast(q.device.type):
         q, k, v = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k, v))
         total = q @ k.sum(dim=2, keepdim=True).transpose(2, 3)                                 # (B, heads, N, 1)
         if N * M * 2 * D > D * D * (N + M):
@@ -106,11 +106,6 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         else:
             mixed = (q @ k.transpose(2, 3)) @ v
         return mixed / (total + EPS)
-
-
-def _without_autocast(device: str) -> AbstractContextManager[object]:
-    """No autocast, on devices that have one: the one that only tells shapes hasn't."""
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def map_size(size: tuple[int, int] | None, x: Tensor, reader: str) -> tuple[int, int]:

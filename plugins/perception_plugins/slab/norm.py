@@ -38,7 +38,7 @@ class RepBN(nn.Module):
 
     @torch.no_grad()
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """What it multiplies each channel by at inference and then adds, (C,) each."""
+        """What it multiplies each channel by at inference and then adds, (C,) each, float64."""
         affine = affine_of(self.bn)
         assert affine is not None
         return affine[0] + self.alpha, affine[1]
@@ -121,7 +121,7 @@ class PRepBN(nn.Module):
         self.total_step.fill_(steps)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """What it multiplies each channel by at inference and then adds, (C,) each."""
+        """What it multiplies each channel by at inference and then adds, (C,) each, float64."""
         return self.norm2.scale_and_shift()
 
     @torch.no_grad()
