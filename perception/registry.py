@@ -117,6 +117,22 @@ ALL_REGISTRIES = (
 
 
 @dataclass(frozen=True)
+class VariantInfo:
+    """What is known of a variant from those who made it.
+
+    Args:
+        score: the figure that they publish and the data that it was measured on; "" if there is none.
+        source: where the figure stands.
+        picture: height and width that they give it a picture in, at which the zoo counts operations; None if its input
+            is not a single picture.
+    """
+
+    score: str = ""
+    source: str = ""
+    picture: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class PluginInfo:
     """What a plugin package says of itself in its ``PLUGIN``.
 
@@ -128,6 +144,7 @@ class PluginInfo:
         official: repository of the authors, "owner/name"; "" if none.
         checkpoints: config file by the name of a released (or release-shaped) checkpoint.
         parity: what has been compared with the authors' code, in a few words.
+        variants: what the zoo tells of each config file.
     """
 
     name: str
@@ -137,6 +154,7 @@ class PluginInfo:
     official: str = ""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     parity: str = "none"
+    variants: Mapping[str, VariantInfo] = field(default_factory=dict)
 
 
 def plugin_modules() -> dict[str, str]:

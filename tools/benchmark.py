@@ -11,6 +11,7 @@ Examples:
 configs/centerpoint_pillar/centerpoint_pillar02_nuscenes.py --source data/nuscenes --scene scene-0061
     python tools/benchmark.py segmentation --size 512 1024 --fuse --threads 2 --json work_dirs/segmentation.json
     python tools/benchmark.py clusters --size 1025 2049
+    python tools/benchmark.py mixers --threads 2 --memory 8
 
 Times are medians of calls in turn (ours, reference, ours, reference, ...); a ratio above 1 is faster than the
 reference. Clouds are seeded and need no data set unless --source names a recording. "of peak" is the share of the
@@ -24,9 +25,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from perception.replay.command_line import SOURCE_HELP, add_source_options, progress_bar, source_from
+from perception.engine.benchmark import command_line
+from perception.replay.command_line import progress_bar, source_from
 
 if TYPE_CHECKING:
     import torch
@@ -37,122 +39,10 @@ if TYPE_CHECKING:
 
     Measure = Callable[[Setting], Iterable[Row]]
 
-ENCODER = Path("configs/flatformer/flatformer_waymo_D1_2x_3class.py")
-SEGMENTORS = [Path(f"configs/{name}.py") for name in (
-    "p2at/p2at_s_cityscapes", "pem/pem_r50_cityscapes_panoptic", "pem/pem_stdc1_cityscapes_semantic"
-)]
-TORCHVISION = ["lraspp_mobilenet_v3_large", "deeplabv3_resnet50"]
-VARIANTS = ("eager", "compile", "bfloat16", "compile-bfloat16")
-SCALING_SIZES = [5_000, 10_000, 20_000, 50_000, 100_000, 200_000]
-
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """What the command line asks for; exits with status 2 if it makes no sense."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    ops = _add_command(commands, "ops", "each op against its reference in plain torch", prepare_ops, repeats=11)
-    ops.add_argument("--only", nargs="+", metavar="NAME", help="ops to time (all)")
-    ops.add_argument("--sizes", nargs="+", type=_positive, metavar="N", help="points, tokens or boxes (each op's own)")
-    ops.add_argument("--budget", type=_positive, default=20, metavar="SECONDS", help="for an op's size (%(default)s)")
-
-    model = _add_command(commands, "model", "latency, memory and operations by stage", prepare_model, repeats=30)
-    model.add_argument("config", type=Path, help="model")
-    model.add_argument("--checkpoint", type=Path, help="weights that fit the config (initial ones)")
-    _add_cloud(model)
-
-    encoder = _add_command(commands, "encoder", "FlatFormer's encoder against plain torch", prepare_encoder, repeats=11)
-    encoder.add_argument("config", type=Path, nargs="?", default=ENCODER, help="detector (%(default)s)")
-    encoder.add_argument("--pillars", type=_positive, default=30_000, help="tokens (%(default)s)")
-
-    scaling = _add_command(commands, "scaling", "the encoder by pillars and threads", prepare_scaling, repeats=5)
-    scaling.add_argument("config", type=Path, nargs="?", default=ENCODER, help="detector (%(default)s)")
-    scaling.add_argument("--sizes", nargs="+", type=_positive, default=SCALING_SIZES, metavar="N", help="pillars")
-
-    compare = _add_command(commands, "compare", "whole predictions in turn on one cloud", prepare_compare, repeats=30)
-    compare.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="two or more, compared with the first")
-    compare.add_argument(
-        "--checkpoints", type=Path, nargs="+", metavar="FILE", help="weights of each model (seeded initial ones)"
-    )
-    _add_cloud(compare)
-
-    segmentation = _add_command(
-        commands, "segmentation", "segmentation models beside torchvision's, in one run", prepare_segmentation,
-        repeats=20, has_dtype=False,
-    )
-    segmentation.add_argument(
-        "configs", type=Path, nargs="*", metavar="CONFIG", default=SEGMENTORS, help="models (P2AT-S and two of PEM)"
-    )
-    segmentation.add_argument(
-        "--torchvision", nargs="*", metavar="NAME", default=TORCHVISION, help="its models (%(default)s)"
-    )
-    segmentation.add_argument("--reference", metavar="NAME", help="the model that ratios refer to (the last one)")
-    segmentation.add_argument(
-        "--variants", nargs="+", choices=VARIANTS, default=["eager"],
-        help="how models are run; ratios refer to the first (%(default)s)",
-    )
-    segmentation.add_argument("--fuse", action="store_true", help="fold batch normalisation of the configs' models")
-    segmentation.add_argument("--budget", type=_positive, default=600, metavar="SECONDS", help="for all (%(default)s)")
-    _add_picture(segmentation, "--size")
-
-    clusters = _add_command(commands, "clusters", "k-means against softmax attention", prepare_clusters, repeats=11)
-    clusters.add_argument("--clusters", type=_positive, default=128, metavar="N", help="queries (%(default)s)")
-    clusters.add_argument("--strides", nargs="+", type=_positive, default=[32, 16, 8], metavar="S", help="of the maps")
-    _add_picture(clusters, "--size")
-
-    evaluation = _add_command(commands, "eval", "the map evaluation against pair by pair", prepare_eval, repeats=3)
-    evaluation.add_argument("--samples", type=_positive, default=500, help="frames of seeded maps (%(default)s)")
-    evaluation.add_argument("--predictions", type=_positive, default=50, help="elements in each (%(default)s)")
-
-    args = parser.parse_args(argv)
-    if args.command == "compare" and len(args.configs) < 2:
-        compare.error("compare takes two configs or more")
-    if args.command == "compare" and len(args.checkpoints or args.configs) != len(args.configs):
-        compare.error("--checkpoints takes a file for each config")
-    if args.command == "segmentation":
-        named = [*(config.stem for config in args.configs), *args.torchvision]
-        args.reference = args.reference or named[-1]
-        if args.reference not in named:
-            segmentation.error(f"--reference takes the name of a model that is timed: {', '.join(named)}")
-    if args.command == "scaling" and len(set(args.sizes)) < 3:
-        scaling.error("--sizes takes three different sizes or more: a line goes through any two")
-    return args
-
-
-def _add_command(
-    commands: Any, name: str, text: str, prepare: Callable[..., Measure], repeats: int, has_dtype: bool = True
-) -> Any:
-    parser = commands.add_parser(name, help=text, description=f"Time {text}.")
-    parser.set_defaults(prepare=prepare)
-    parser.add_argument("--repeats", type=_positive, default=repeats, help="rounds of calls in turn (%(default)s)")
-    parser.add_argument("--threads", type=_positive, help="threads of torch (all cores)")
-    if has_dtype:
-        parser.add_argument("--dtype", nargs="+", choices=("float32", "bfloat16"), help="one or both (float32)")
-    parser.set_defaults(dtype=["float32"])
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file too")
-    return parser
-
-
-def _add_cloud(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--points", type=_positive, default=100_000, help="of the seeded cloud (%(default)s)")
-    _add_picture(parser, "--picture")
-    parser.add_argument("--source", help=f"take a recorded frame instead: {SOURCE_HELP}")
-    parser.add_argument("--frame", type=int, default=0, help="its number in the recording (%(default)s)")
-    add_source_options(parser)
-    parser.add_argument("--fuse", action="store_true", help="fold batch normalisation into the layers before it")
-    parser.add_argument("--compile", action="store_true", help="whole predictions through torch.compile")
-
-
-def _add_picture(parser: argparse.ArgumentParser, option: str) -> None:
-    parser.add_argument(option, type=_positive, nargs=2, default=[512, 1024], metavar=("H", "W"),
-                        help="size of the random picture of a picture model [pixels] (%(default)s)")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer >= 1, got {text}")
-    return int(text)
+    return command_line.parse_args(__doc__, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -170,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()                                    # as the runner does
     torch.set_num_threads(args.threads or share_of_cores())
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    measure = args.prepare(args, device)                   # before the limits: a wrong path is told at once
+    measure = PREPARE[args.command](args, device)          # before the limits: a wrong path is told at once
     rows: list[Row] = []
     for name in dict.fromkeys(args.dtype):
         setting = Setting.measured(DTYPES[name], device)
@@ -261,6 +151,16 @@ def prepare_clusters(args: argparse.Namespace, device: torch.device) -> Measure:
     )
 
 
+def prepare_mixers(args: argparse.Namespace, device: torch.device) -> Measure:
+    """Token mixers."""
+    from perception.engine.benchmark.token_mixers import benchmark_mixers, mixer_kinds
+
+    return partial(
+        benchmark_mixers, mixer_kinds(args.mixers), sizes=args.sizes, channels=args.channels, heads=args.heads,
+        memory_gib=args.memory, repeats=args.repeats,
+    )
+
+
 def prepare_eval(args: argparse.Namespace, device: torch.device) -> Measure:
     """Average precisions of vector maps."""
     from perception.engine.benchmark.map_evaluation import benchmark_map_evaluation
@@ -299,13 +199,20 @@ def show(title: str, rows: Sequence[Row]) -> None:
     from perception.engine.benchmark.rows import as_table
 
     headings, cells = as_table(rows)
-    table = Table(title=title)
+    exponents = command_line.EXPONENTS if any(row.time_exponent is not None for row in rows) else None
+    table = Table(title=title, caption=exponents)
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("", "stage", "variant", "dtype") else "right")
     for line in cells:
         table.add_row(*line)
     Console(width=None if sys.stdout.isatty() else 200).print(table)       # a file is as wide as it needs to be
 
+
+PREPARE: dict[str, Callable[[argparse.Namespace, torch.device], Measure]] = {
+    "ops": prepare_ops, "model": prepare_model, "encoder": prepare_encoder, "scaling": prepare_scaling,
+    "compare": prepare_compare, "segmentation": prepare_segmentation, "clusters": prepare_clusters,
+    "mixers": prepare_mixers, "eval": prepare_eval,
+}
 
 if __name__ == "__main__":
     from perception.engine.cli import run_tool

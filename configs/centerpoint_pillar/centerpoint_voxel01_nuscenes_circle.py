@@ -1,4 +1,4 @@
-"""CenterPoint with 0.1 m voxels on nuScenes and suppression by distance; published: 56.1 mAP / 64.5 NDS."""
+"""CenterPoint with 0.1 m voxels on nuScenes and suppression by distance; published: 56.1 mAP / 64.6 NDS."""
 
 _base_ = ["centerpoint_voxel_nuscenes_circle.py"]
 

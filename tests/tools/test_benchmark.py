@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from perception.engine.benchmark import command_line
 from perception.engine.benchmark.rows import REQUIRED
 from perception.engine.benchmark.segmentation import VARIANTS
 from perception.errors import CheckpointError, ConfigError, DataError
@@ -94,8 +95,8 @@ def test_segmentation_models_beside_torchvisions(measured: Callable[..., Rows]):
     assert rows[1]["peak_mib"] > 0
 
 
-def test_every_variant_can_be_asked_for(tool: ModuleType):
-    assert tuple(VARIANTS) == tool.VARIANTS
+def test_every_variant_can_be_asked_for():
+    assert tuple(VARIANTS) == command_line.VARIANTS
 
 
 def test_attention_of_clusters(measured: Callable[..., Rows]):
@@ -105,6 +106,14 @@ def test_attention_of_clusters(measured: Callable[..., Rows]):
     assert [row["size"] for row in rows] == [15] * 6 + [45] * 6
     assert [row["stage"] for row in rows] == (["forward"] * 3 + ["forward and backward"] * 3) * 2
     assert all(row["ratio"] == 1.0 for row in rows if row["name"].startswith("softmax, two products"))
+
+
+def test_token_mixers(measured: Callable[..., Rows]):
+    rows = measured("mixers", "--sizes", "16", "32", "64", "--channels", "16", "--heads", "2", "--repeats", "1")
+    names = ["softmax, fused", "softmax, two products", *command_line.MIXERS]
+    assert [(row["name"], row["size"]) for row in rows] == [(name, size) for name in names for size in (16, 32, 64)]
+    assert all({"time_exponent", "memory_exponent", "peak_mib"} <= set(row) for row in rows)
+    assert all(row["ratio"] == 1.0 for row in rows if row["name"] == "softmax, fused")
 
 
 def test_the_stages_of_a_segmentor(measured: Callable[..., Rows]):
@@ -165,6 +174,8 @@ def test_comparison_on_a_recorded_frame(measured: Callable[..., Rows], shared_da
         (["ops", "--only", "voxelise"], ConfigError, 'no op "voxelise"'),
         (["encoder", SYNTHETIC[1]], ConfigError, "PillarScatter has no encoder of groups to time"),
         (["compare", TINY, TINY, "--checkpoints", "a.pth", "b.pth"], CheckpointError, "a.pth"),
+        (["mixers", "--mixers", "Mixer"], ConfigError, 'no token mixer "Mixer"'),
+        (["mixers", "--heads", "3", "--sizes", "1", "2", "3"], ConfigError, "must be divisible by heads"),
         (["segmentation", TINY], ConfigError, "expected a Segmentor, got Detector"),
         (["segmentation", SEGMENTOR, "--torchvision", "unet"], ConfigError, 'torchvision has no "unet"'),
         (["model", TINY, "--source", "nowhere"], DataError, "nowhere: path: expected a recording"),
@@ -184,7 +195,8 @@ def test_what_cannot_be_timed_is_told(
         ["model", TINY, "--points", "x"], ["compare", TINY], ["scaling", "--sizes", "100", "100", "200"],
         ["compare", TINY, TINY, "--checkpoints", "one.pth"], ["segmentation", "--size", "64"],
         ["segmentation", "--variants", "int8"], ["segmentation", SEGMENTOR, "--reference", "unet"],
-        ["clusters", "--strides", "0"],
+        ["clusters", "--strides", "0"], ["mixers", "--sizes", "256", "512"], ["mixers", "--memory", "0"],
+        ["mixers", "--memory", "nan"], ["mixers", "--memory", "much"],
     ],
 )
 def test_bad_usage_is_refused(tool: ModuleType, words: list[str]):
@@ -192,7 +204,7 @@ def test_bad_usage_is_refused(tool: ModuleType, words: list[str]):
         tool.main(words)
 
 
-@pytest.mark.parametrize("words", [[], ["ops"], ["compare"], ["segmentation"]])
+@pytest.mark.parametrize("words", [[], ["ops"], ["compare"], ["segmentation"], ["mixers"]])
 def test_help_is_instant(words: list[str]):
     code = f"import runpy, sys; sys.argv = ['benchmark.py', *{words}, '--help']\n"
     code += "try: runpy.run_path('tools/benchmark.py', run_name='__main__')\n"

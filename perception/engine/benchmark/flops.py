@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import torch
+import torchvision  # noqa: F401 - the import registers torch.ops.torchvision
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
 
@@ -72,10 +73,16 @@ def attention_backward_flops(grad: Shape, q: Shape, k: Shape, v: Shape, *_: Any,
     return 2 * prod(q[:-1]) * k[-2] * (3 * q[-1] + 2 * v[-1])
 
 
+def deform_conv_flops(x: Shape, weight: Shape, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """The convolution alone: what moves its taps is other layers' work, what reads them is not a product."""
+    return 2 * prod(out_shape) * prod(weight[1:])
+
+
 _FORMULAS: dict[Any, Any] = {
     torch.ops.perception.group_attention: group_attention_flops,
     torch.ops.perception.group_attention_backward: group_attention_backward_flops,
     torch.ops.perception.group_layer: group_layer_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward_flops,
+    torch.ops.torchvision.deform_conv2d: deform_conv_flops,
 }

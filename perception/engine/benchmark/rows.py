@@ -37,6 +37,8 @@ class Row:
         gbps: bytes of inputs and results, each moved once, in a second [GB/s].
         fraction_of_peak: of the matrix-multiply peak where operations are counted, else of the copy bandwidth.
         r_squared: of the straight line through all sizes.
+        time_exponent: p of time ~ size^p, see `scaling.fitted_exponent`.
+        memory_exponent: that of the peak memory.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Row:
     gbps: float | None = None
     fraction_of_peak: float | None = None
     r_squared: float | None = None
+    time_exponent: float | None = None
+    memory_exponent: float | None = None
 
 
 REQUIRED = ("name", "size", "dtype", "threads", "ms", "reference_ms", "ratio")
@@ -89,6 +93,8 @@ HEADINGS = {                                       # field: (heading, format)
     "reference_peak_mib": ("reference (MiB)", "{:.1f}"),
     "parameters": ("parameters", "{:,}"),
     "r_squared": ("R²", "{:.4f}"),
+    "time_exponent": ("time ~ N^", "{:.2f}"),
+    "memory_exponent": ("memory ~ N^", "{:.2f}"),
 }
 
 

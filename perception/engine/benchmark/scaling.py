@@ -57,6 +57,24 @@ def r_squared(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     return 1.0 if total == 0 else float(1 - (rest**2).sum() / total)
 
 
+def fitted_exponent(x: npt.ArrayLike, y: npt.ArrayLike) -> float | None:
+    """Slope of the least-squares line of log y against log x through the upper half of the x.
+
+    Args:
+        x: (M,) ascending, > 0; of an odd number the middle one belongs to the upper half, which has two at least.
+        y: (M,) values.
+
+    Returns:
+        p of y ~ x^p; None of less than two values, or where one of the upper half is not above 0.
+    """
+    places, values = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    upper = slice(max(min(len(places) // 2, len(places) - 2), 0), None)
+    places, values = places[upper], values[upper]
+    if len(places) < 2 or (values <= 0).any():
+        return None
+    return float(np.polyfit(np.log(places), np.log(values), 1)[0])
+
+
 def _with_threads(count: int, call: Call) -> None:
     torch.set_num_threads(count)
     call()

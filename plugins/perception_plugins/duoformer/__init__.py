@@ -4,7 +4,7 @@ Its neck goes on top of any image backbone with four maps whose strides double; 
 histological slides on ResNets. Sides of pictures must be multiples of the coarsest stride.
 """
 
-from perception.registry import PluginInfo
+from perception.registry import PluginInfo, VariantInfo
 
 from .backbone import DuoFormer
 from .classifier import DuoFormerClassifier
@@ -20,6 +20,7 @@ PLUGIN = PluginInfo(
     official="xiaoyatang/duoformer_TCGA",
     checkpoints={f"duoformer_{name}": f"configs/duoformer/duoformer_{name}.py" for name in PUBLISHED},
     parity="tokens, blocks, logits and gradients equal the authors' code to 2e-5; no weights are released",
+    variants={f"configs/duoformer/duoformer_{name}.py": VariantInfo(picture=(224, 224)) for name in PUBLISHED},
 )
 
 __all__ = ["PLUGIN", "DuoFormer", "DuoFormerClassifier", "DuoFormerNeck", "load_official"]

@@ -6,7 +6,7 @@ spirit of the paper's abstract, not a reproduction. Its equations, widths, depth
 project's, and the paper's accuracies say nothing about it.
 """
 
-from perception.registry import PluginInfo
+from perception.registry import PluginInfo, VariantInfo
 
 from .backbone import FMViT
 from .official import load_official
@@ -20,6 +20,7 @@ PLUGIN = PluginInfo(
     checkpoints={f"fmvit_{size}": f"configs/fmvit/fmvit_{size}.py" for size in SIZES},
     parity="the official code is not public; blocks, maps, gradients and fused kernels equal an independent float64 "
     "implementation of the same equations to 2e-5",
+    variants={f"configs/fmvit/fmvit_{size}.py": VariantInfo(picture=(224, 224)) for size in SIZES},
 )
 
 __all__ = ["PLUGIN", "FMViT", "load_official"]

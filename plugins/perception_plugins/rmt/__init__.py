@@ -1,6 +1,6 @@
 """RMT: image backbones whose attention fades with Manhattan distance."""
 
-from perception.registry import PluginInfo
+from perception.registry import PluginInfo, VariantInfo
 
 from .backbone import RMT
 from .classifier import RMTClassifier, RMTTokenLabelClassifier
@@ -24,6 +24,13 @@ PLUGIN = PluginInfo(
         "RMT-L*": "configs/rmt/rmt_l_token_label_imagenet.py",
     },
     parity="attention, blocks and losses equal the authors' code to 1e-5, classifiers and dense maps to 2e-6",
+    variants={
+        f"configs/rmt/rmt_{name}_imagenet.py": VariantInfo(f"{top1} % top-1, ImageNet", "paper", picture=(224, 224))
+        for name, top1 in (
+            ("t", "82.4"), ("s", "84.1"), ("b", "85.0"), ("l", "85.5"), ("s_token_label", "84.8"),
+            ("b_token_label", "85.6"), ("l_token_label", "86.1"),
+        )
+    },
 )
 
 __all__ = [
