@@ -32,6 +32,22 @@ def exact_small_numbers() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
+@pytest.fixture(scope="session")
+def towns_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two synthetic towns, each with one drive of a second to train on and another held out, and indexes of both."""
+    from perception.datasets.nuscenes_index import build_nuscenes_index
+    from perception.synthetic.generate import generate_city
+
+    root = tmp_path_factory.mktemp("towns") / "root"
+    generate_city(
+        root, 2, 2, duration_s=1.0, density=0.1, columns=36, towns=2, channels=("CAM_FRONT",), picture_scale=0.5,
+        workers=1,
+    )
+    for split in ("train", "val"):
+        build_nuscenes_index(root, "v1.0-trainval", split)
+    return root
+
+
 @pytest.fixture
 def shared_data() -> Path:
     if not data_root().is_dir():

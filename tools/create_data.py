@@ -5,6 +5,7 @@ Examples:
     python tools/create_data.py synthetic data/city --train-scenes 20 --val-scenes 5 --seed 1 --workers 4
     python tools/create_data.py synthetic data/lidar --cameras none --json data/lidar.json
     python tools/create_data.py synthetic data/night --look night    # the same drives in the dark
+    python tools/create_data.py synthetic data/towns --towns 8 --train-scenes 160 --val-scenes 24 --channels CAM_FRONT
     python tools/create_data.py index nuscenes data/nuscenes --version v1.0-trainval --split train
     python tools/create_data.py objects nuscenes data/nuscenes --split train --out data/nuscenes-objects
     python tools/create_data.py counts configs/daformer/daformer_gta2cityscapes.py
@@ -45,8 +46,10 @@ def add_synthetic(commands: argparse._SubParsersAction[argparse.ArgumentParser])
                     "take place in grid, boulevard and suburb towns, validation scenes in ring and old-town ones, "
                     "each scene in a town and traffic of its own seed, so that no street and no route occurs in "
                     "both. The same seed gives the same files, and the same streets in every look, so that a model "
-                    "can be adapted from one look to another. A synthetic city that stands at OUT is replaced, "
-                    "anything else is left alone.")
+                    "can be adapted from one look to another. With --towns, the scenes of both splits are drives "
+                    "through the same few towns instead, at other times and in other weather, to learn to recognise "
+                    "places: maps/towns.json tells where on the globe they lie, maps/sd_tiles/ has their SD maps. A "
+                    "synthetic city that stands at OUT is replaced, anything else is left alone.")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     parser.add_argument("--train-scenes", type=int, default=6, metavar="N", help="training scenes (%(default)s)")
     parser.add_argument("--val-scenes", type=int, default=2, metavar="M", help="validation scenes (%(default)s)")
@@ -60,6 +63,11 @@ def add_synthetic(commands: argparse._SubParsersAction[argparse.ArgumentParser])
                         help="scenes to render images in, which takes half of the time (%(default)s)")
     parser.add_argument("--look", default="day", metavar="LOOK",
                         help="hour, weather and style: day, night, rain, dusk or foreign (%(default)s)")
+    parser.add_argument("--towns", type=int, default=0, metavar="N",
+                        help="towns that all scenes go through in turn; 0: each has one of its own (%(default)s)")
+    parser.add_argument("--channels", nargs="+", default=(), metavar="NAME", help="cameras to render (all six)")
+    parser.add_argument("--picture-scale", type=float, default=1.0, metavar="FACTOR",
+                        help="size of the pictures, relative to 400 by 224 pixels (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the statistics there as well")
     parser.set_defaults(run=create_synthetic)
 
@@ -120,8 +128,8 @@ def create_synthetic(args: argparse.Namespace) -> int:
     try:
         statistics = generate_city(
             args.out, args.train_scenes, args.val_scenes, args.seed, duration_s=args.duration, density=args.density,
-            cameras=args.cameras, columns=args.columns, look=args.look, workers=args.workers,
-            progress=show_progress(start))
+            cameras=args.cameras, columns=args.columns, look=args.look, towns=args.towns, channels=args.channels,
+            picture_scale=args.picture_scale, workers=args.workers, progress=show_progress(start))
     except ValueError as error:
         raise PerceptionError(str(error)) from error
     for line in describe(statistics):

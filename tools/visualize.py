@@ -9,12 +9,14 @@ Examples:
     python tools/visualize.py data/synthetic:scene-0003 --keyframes --labels --frames 0 --video       # true classes
     python tools/visualize.py data/synthetic:scene-0003 --keyframes --labels --config SEGMENTOR --checkpoint CHECKPOINT
     python tools/visualize.py folder/of/pictures --predictions work_dirs/replay/predictions.jsonl --video
+    python tools/visualize.py data/synthetic_towns:scene-0003 --keyframes --config GEOLOCALIZER --checkpoint CHECKPOINT
 
 Boxes, map lines, and classes of pixels and points with their instances are drawn; true classes (--labels) stand beside
-predicted ones, each with a legend of those that occur. Pictures go to --out as NNNN_VIEW.png, videos as VIEW.mp4. With
---map-out, the maps that were predicted in the drawn frames, or the true ones if nothing is predicted, are fused into
-map.geojson, map.png and (with the extra [lanelet2]) map.osm in that folder. Nothing but --window needs a display or a
-GPU.
+predicted ones, each with a legend of those that occur. Pictures go to --out as NNNN_VIEW.png, videos as VIEW.mp4. A
+predicted place on Earth is drawn on a map with the model's cells (or those of --partition), as NNNN_place.png or, of
+one of several cameras, NNNN_place_CAMERA.png, with a .geojson beside. With --map-out, the maps that were predicted in
+the drawn frames, or the true ones if nothing is predicted, are fused into map.geojson, map.png and (with the extra
+[lanelet2]) map.osm in that folder. Nothing but --window needs a display or a GPU.
 """
 
 from __future__ import annotations
@@ -32,8 +34,10 @@ from perception.replay.command_line import add_source_arguments, progress_bar, s
 if TYPE_CHECKING:
     import numpy as np
 
+    from perception.engine.inference import InferenceModel
+    from perception.geo import GeoPartition
     from perception.replay.source import FrameSource
-    from perception.structures import Frame
+    from perception.structures import Frame, GeoPrediction
     from perception.visualization.frame_pictures import Drawable
 
     Predict = Callable[[Frame], Drawable | None]
@@ -47,6 +51,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="config of a model to run over the frames")
     parser.add_argument("--checkpoint", type=Path, help="its weights")
     parser.add_argument("--predictions", type=Path, help="predictions.jsonl of tools/replay.py or tools/test.py")
+    parser.add_argument("--partition", type=Path, help="file whose cells are drawn around places in --predictions")
     parser.add_argument(
         "--labels", action="store_true", default=None, help="read and draw the true classes of pixels and points",
     )
@@ -78,17 +83,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool; gives the exit status of the process."""
     args = parse_args(argv)
     source = source_from(args)
-    predict, drawn = predictor(args), chosen_frames(source, args.frames, args.cameras)
-    return show(args, drawn, predict) if args.window else draw(args, source, drawn, predict)
+    model = model_of(args)
+    predict, drawn = predictor(args, model), chosen_frames(source, args.frames, args.cameras)
+    return show(args, drawn, predict) if args.window else draw(args, source, drawn, predict, partition_of(args, model))
 
 
-def predictor(args: argparse.Namespace) -> Predict:
+def model_of(args: argparse.Namespace) -> InferenceModel | None:
+    """The model to run over the frames, if one is named."""
+    if args.config is None:
+        return None
+    from perception.engine.inference import load_model
+
+    return load_model(args.config, args.checkpoint, args.device)
+
+
+def partition_of(args: argparse.Namespace, model: InferenceModel | None) -> GeoPartition | None:
+    """The cells that are drawn around predicted places."""
+    if args.partition is None:
+        return None if model is None else getattr(model.model, "partition", None)
+    from perception.geo.partition_file import load_partition
+
+    return load_partition(args.partition)
+
+
+def predictor(args: argparse.Namespace, model: InferenceModel | None) -> Predict:
     """What gives the predictions of a frame: a model, a file, or nothing."""
-    if args.config is not None:
-        from perception.engine.inference import load_model
+    if model is not None:
         from perception.replay.camera_pictures import by_camera
 
-        model = load_model(args.config, args.checkpoint, args.device)
         return partial(by_camera, model) if model.sees_one_picture else model.predict
     if args.predictions is not None:
         from perception.replay.camera_pictures import recorded_predictions
@@ -129,12 +151,15 @@ def show(args: argparse.Namespace, drawn: Iterator[tuple[int, Frame]], predict: 
         if classes is not None:
             swatches = (f"[on rgb({r},{g},{b})]   [/] {name}" for name, (r, g, b) in classes.legend().items())
             Console().print("  ".join(swatches))
-        shapes = None if isinstance(found, Mapping) else found
+        shapes = None if isinstance(found, Mapping) or places_of(found) else found
         show_scene(frame, shapes, min_score=args.min_score, classes=classes)
     return 0
 
 
-def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[int, Frame]], predict: Predict) -> int:
+def draw(
+    args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[int, Frame]], predict: Predict,
+    partition: GeoPartition | None = None,
+) -> int:
     """Write the pictures and, if wanted, the videos."""
     from perception.replay.sinks.global_map import GlobalMapSink, true_map_of
     from perception.structures import MapPredictions
@@ -153,6 +178,8 @@ def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[in
         if whole is not None and placed is not None:
             whole.write(frame, placed)
         paths += [save_picture(args.out / f"{number:04d}_{view}.png", picture) for view, picture in pictures.items()]
+        for view, place in places_of(found).items():
+            paths += draw_place(args.out / f"{number:04d}_{view}.png", place, frame, partition)
         for view, picture in pictures.items() if args.video else ():
             reels.setdefault(view, []).append((frame.timestamp_ns, picture))
     for view, reel in reels.items():
@@ -163,6 +190,27 @@ def draw(args: argparse.Namespace, source: FrameSource, drawn: Iterator[tuple[in
         print(f"wrote a map of {len(fused)} elements to {', '.join(map(str, whole.paths))}")
     print(f"wrote {len(paths)} files to {args.out}")
     return 0
+
+
+def places_of(found: Drawable | None) -> dict[str, GeoPrediction]:
+    """Predicted places by the name that their picture gets."""
+    from perception.structures import GeoPrediction
+
+    if not isinstance(found, Mapping):
+        return {"place": found} if isinstance(found, GeoPrediction) else {}
+    places = {name: place for name, place in found.items() if isinstance(place, GeoPrediction)}
+    return {f"place_{name}" if len(places) > 1 else "place": place for name, place in places.items()}
+
+
+def draw_place(path: Path, place: GeoPrediction, frame: Frame, partition: GeoPartition | None) -> list[Path]:
+    """Write the map picture of a place and, beside it, its GeoJSON; gives both paths."""
+    from perception.atomic_write import write_json
+    from perception.visualization.frame_pictures import save_picture
+    from perception.visualization.place_map import place_geojson, render_place
+
+    truth = None if frame.wgs84 is None else frame.wgs84[:2]
+    save_picture(path, render_place(place, partition, truth))
+    return [path, write_json(path.with_suffix(".geojson"), place_geojson(place, truth))]
 
 
 def frame_rate(stamps_ns: Sequence[int]) -> float:

@@ -28,6 +28,7 @@ from .maps.world_map import WorldMap
 from .nuscenes_index import CAMERAS, index_source
 from .nuscenes_point_labels import KINDS, read_point_labels, rows_as_read
 from .point_files import read_bin
+from .town_places import FILE, read_town_places
 
 CLASSES = (
     "car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle", "bicycle", "pedestrian",
@@ -56,7 +57,8 @@ POINT_COLUMNS = ("x", "y", "z", "intensity", "ring")     # float32, sensor frame
 class NuScenesDataset(IndexedDataset):
     """Annotated keyframes of one split; see `IndexedDataset` for the index and `FrameDataset` for transforms.
 
-    Points have the channels x, y, z, intensity in [0, 1] and ring. Track names are instance tokens.
+    Points have the channels x, y, z, intensity in [0, 1] and ring. Track names are instance tokens. In a root with
+    ``maps/towns.json``, such as one of synthetic towns, frames have ``wgs84`` (see `read_town_places`).
 
     Args:
         root: folder with ``samples/``, ``sweeps/`` and the tables.
@@ -111,6 +113,7 @@ class NuScenesDataset(IndexedDataset):
         self.point_labels = point_labels
         self.lane_graphs = None if lane_graph is None else NuScenesLaneGraphs(root, version, **lane_graph)
         self.sd_maps = None if sd_map is None else SDMaps(root, version, **sd_map)
+        self.towns = read_town_places(self.root / FILE) if (self.root / FILE).is_file() else {}
 
     def load(self, index: int) -> Frame:
         """Read one frame, with the maps and labels that were asked for; see `IndexedDataset.load`."""
@@ -120,6 +123,9 @@ class NuScenesDataset(IndexedDataset):
         pose = frame.global_from_ego
         if pose is None:
             return frame
+        if frame.scene in self.towns:
+            (latitude, longitude), = self.towns[frame.scene].latlng(pose.translation[None, :2].numpy()).tolist()
+            frame = replace(frame, wgs84=(latitude, longitude, float(pose.translation[2])))
         return replace(
             frame,
             lane_graph=None if self.lane_graphs is None else self.lane_graphs.local(frame.scene, pose),

@@ -15,13 +15,15 @@ from .base import Transform
 from .indexed_places import IndexedPlaces
 from .maps.drives import scene_locations
 from .nuscenes_index import CAMERAS, index_source
+from .town_places import FILE, read_town_places
 
 
 @DATASETS.register_module()
 class NuScenesPlaces(IndexedPlaces):
     """The pictures of one split, camera by camera within each keyframe; see `IndexedPlaces`.
 
-    Also of any root in the same tables, such as that of the synthetic city, whose maps get ``origins``.
+    Also of any root in the same tables, such as that of the synthetic city. Drives that its ``maps/towns.json`` knows
+    lie where that says (see `read_town_places`), other ones by the origins of their maps.
 
     Args:
         root: folder with ``samples/`` and the tables.
@@ -57,9 +59,12 @@ class NuScenesPlaces(IndexedPlaces):
         )
         self.origins = dict(origins or {})
         self.locations = scene_locations(self.root, version)
+        self.towns = read_town_places(self.root / FILE) if (self.root / FILE).is_file() else {}
 
     def to_latlng(self, xy: np.ndarray, drive: str) -> np.ndarray:
         """As the official devkit exports poses, see `nuscenes_latlng`."""
+        if drive in self.towns:
+            return self.towns[drive].latlng(xy)
         if drive not in self.locations:
             raise ConfigError(f"{self.index_path} has the drive {drive}, which the tables of {self.root} lack")
         return nuscenes_latlng(xy, self.locations[drive], self.origins)

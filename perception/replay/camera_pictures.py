@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from ..errors import ConfigError, DataError, suggestion
-from ..structures import Frame, FramePredictions, SegmentationPredictions
+from ..structures import Frame, FramePredictions, GeoPrediction, SegmentationPredictions
 from .source import FrameSource, PendingFrame
 
 
@@ -141,7 +141,7 @@ def recorded_predictions(
     """
     pictures = {name: found.get(picture_frame(frame, name).token) for name in frame.cameras}
     known: dict[str, FramePredictions] = {
-        name: one for name, one in pictures.items() if isinstance(one, SegmentationPredictions)
+        name: one for name, one in pictures.items() if isinstance(one, (SegmentationPredictions, GeoPrediction))
     }
     return known or found.get(frame.token)
 

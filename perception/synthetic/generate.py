@@ -7,10 +7,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,51 +37,19 @@ from .nuscenes_writer import (
     write_sweep,
     write_tables,
 )
+from .options import Options
 from .raycast import SceneCaster
-from .rig import Rig, default_rig
+from .rig import Rig
 from .scene import Scene
 from .sd_map_writer import SDMapWriter
 from .statistics import CityStatistics, measure
 from .town import Town
+from .town_character import look_of
+from .town_files import write_town_files
 
 MARKER = "synthetic_city.json"
-CAMERAS = ("all", "val", "none")           # the scenes that images are rendered in; they take half of the time
 
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What applies to every scene.
-
-    Args:
-        seed: of the city.
-        duration_s: length of a scene [s], a multiple of half a second.
-        cameras: one of `CAMERAS`.
-        density: traffic relative to the default.
-        columns: firings of the LiDAR in one turn.
-        look: one of `LOOKS`.
-    """
-
-    seed: int = 0
-    duration_s: float = 10.0
-    cameras: str = "all"
-    density: float = 1.0
-    columns: int = 1080
-    look: str = "day"
-
-    def __post_init__(self) -> None:
-        if not (0.5 <= self.duration_s <= 50.0 and (2.0 * self.duration_s).is_integer()):
-            raise ValueError(f"duration_s must be a multiple of 0.5 s in [0.5, 50], got {self.duration_s}")
-        if self.density <= 0.0:
-            raise ValueError(f"density must be positive, got {self.density}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be >= 0, got {self.seed}")
-        if self.columns < 36:
-            raise ValueError(f"columns must be at least 36, got {self.columns}")
-        if self.cameras not in CAMERAS:
-            raise ValueError(f"cameras must be one of {', '.join(CAMERAS)}, got {self.cameras!r}")
-        find_look(self.look)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +65,7 @@ class SceneResult:
 
 def generate_city(root: Path | str, train_scenes: int, val_scenes: int, seed: int = 0, *, duration_s: float = 10.0,
                   cameras: str = "all", density: float = 1.0, columns: int = 1080, look: str = "day",
+                  towns: int = 0, channels: Sequence[str] = (), picture_scale: float = 1.0,
                   workers: int = 2, progress: Progress | None = None) -> CityStatistics:
     """Write a synthetic city as a nuScenes data root that the official devkit opens.
 
@@ -112,6 +81,10 @@ def generate_city(root: Path | str, train_scenes: int, val_scenes: int, seed: in
         density: traffic relative to the default.
         columns: firings of the LiDAR in one turn; fewer make smaller sweeps.
         look: hour, weather and style, one of `LOOKS`; the streets are the same in all of them.
+        towns: how many towns, at different places on the globe, the scenes of both splits are drives through, at other
+            times and in other weather; 0 gives each scene a town of its own. See `write_town_files`.
+        channels: the cameras; none named is all of them.
+        picture_scale: size of the pictures, relative to 400 by 224 pixels.
         workers: processes.
         progress: called with finished scenes, all scenes and the finished one's name.
 
@@ -119,16 +92,19 @@ def generate_city(root: Path | str, train_scenes: int, val_scenes: int, seed: in
         PerceptionError: the folder holds something else, or can't be written.
         ValueError: an argument is out of range.
     """
-    options = Options(seed, duration_s, cameras, density, columns, look)
-    plans = plan_scenes(train_scenes, val_scenes, seed)
+    options = Options(
+        seed, duration_s, cameras, density, columns, look, towns, tuple(channels), picture_scale)
+    plans = plan_scenes(train_scenes, val_scenes, seed, towns)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     with _replacing(Path(root)) as beside:
         results = list(_simulate(beside, plans, options, workers, progress))
         tables = merge_tables(results, beside, seed)
         write_tables(beside, tables)
+        if towns:
+            write_town_files(beside, [(result.plan, result.town) for result in results])
         statistics = measure(tables, {result.plan.name: result.seconds for result in results})
-        record = {"format": 1, "train_scenes": train_scenes, "val_scenes": val_scenes, **asdict(options)}
+        record = {"format": 1, "train_scenes": train_scenes, "val_scenes": val_scenes, **options.record()}
         (beside / MARKER).write_text(json.dumps(record, indent=1) + "\n")
     return statistics
 
@@ -138,13 +114,13 @@ def simulate_scene(root: Path, plan: ScenePlan, options: Options, threads: int =
     from .world import build_scene
 
     start = time.perf_counter()
-    look = find_look(options.look)
+    look = look_of(plan, find_look(options.look))
     scene = build_scene(plan.name, plan.location, plan.seed, duration_s=options.duration_s, layout=plan.layout,
-                        density=options.density, slot=plan.slot, look=look)
+                        density=options.density, slot=plan.slot, look=look, drive=plan.drive)
     shift = (plan.page * scene.town.edge[0], 0.0)
     label = SceneLabel(plan.name, plan.number, f"city-{options.seed}", plan.location, shift,
                        f"synthetic {plan.layout} town {look.words}".rstrip() + f", seed {plan.seed}")
-    rig = default_rig(cameras=options.cameras in ("all", plan.split), columns=options.columns)
+    rig = options.rig(plan.split)
     moments = record_scene(root, scene, rig, label, plan.seed, threads, look)
     tables = scene_tables(scene, rig, label, moments)
     return SceneResult(plan, shift, tables, scene.town, time.perf_counter() - start)
@@ -207,9 +183,9 @@ def _write_maps(results: list[SceneResult], root: Path, seed: int) -> Iterator[R
         width, height = here[0].town.edge
         expansion = MapExpansion(location, (width * (1 + max(result.plan.page for result in here)), height))
         sd_map = SDMapWriter(right_hand=drives_on_the_right(location))
-        for result in here:
-            expansion.add(result.town, f"city-{seed}/{result.plan.name}", result.shift)
-            sd_map.add(result.town, result.plan.name, result.shift)
+        for name, result in {result.plan.town_name: result for result in here}.items():
+            expansion.add(result.town, f"city-{seed}/{name}", result.shift)
+            sd_map.add(result.town, name, result.shift)
         (root / f"maps/expansion/{location}.json").write_text(expansion.to_json())
         (root / f"maps/sd_map/{location}.json").write_text(sd_map.to_json())
         name = token(f"city-{seed}", "map", location)

@@ -47,14 +47,15 @@ class Plot:
 
 
 def divide_land(
-    network: Network, built: BaseGeometry, route: np.ndarray, rng: np.random.Generator
+    network: Network, built: BaseGeometry, route: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[Plot, ...]:
     """Line the streets with plots that touch neither the roads and walkways nor each other.
 
     Args:
         network: the streets.
         built: union of roads and walkways.
-        route: (V, 2) path of the ego, beside which a building site and a car park are looked for first.
+        route: (V, 2) path of the ego, beside which a building site and a car park are looked for first; None if there
+            are several.
         rng: source of all choices.
     """
     taken = _Taken(built)

@@ -7,7 +7,8 @@ y forward, z up; a camera has x right, y down, z forward.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
@@ -98,6 +99,14 @@ class Camera:
         y = (v - self.intrinsics[1, 2]) / self.intrinsics[1, 1]
         return np.stack([x, y, np.ones_like(x)], axis=-1)
 
+    def scaled_by(self, factor: float) -> Camera:
+        """The same camera with larger or smaller pictures."""
+        intrinsics = self.intrinsics.copy()
+        intrinsics[:2] *= factor
+        intrinsics[:2, 2] += 0.5 * factor - 0.5                      # pixel centres at integers before and after
+        width, height = (max(1, round(factor * length)) for length in (self.width, self.height))
+        return replace(self, intrinsics=intrinsics, width=width, height=height)
+
 
 @dataclass(frozen=True, eq=False)
 class Rig:
@@ -105,6 +114,11 @@ class Rig:
 
     lidar: Lidar
     cameras: tuple[Camera, ...] = field(default=())
+
+    def with_pictures(self, channels: Sequence[str], scale: float) -> Rig:
+        """Some of the cameras (none named: all), with pictures of another size."""
+        kept = [camera for camera in self.cameras if not channels or camera.channel in channels]
+        return replace(self, cameras=tuple(kept if scale == 1.0 else [camera.scaled_by(scale) for camera in kept]))
 
 
 def default_rig(cameras: bool = True, columns: int = 1080) -> Rig:

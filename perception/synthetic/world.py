@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .cast import Cast
-from .city_plan import drives_on_the_right
+from .city_plan import TownDrive, drives_on_the_right
 from .ground_mesh import ground_mesh
 from .lane_graph import Network, build_network
 from .layout import LAYOUTS, make_plan
@@ -17,6 +19,7 @@ from .placement import cones_and_barriers, cycles_on_walkways, fill_plots, park_
 from .plots import divide_land
 from .scene import Scene, Trajectory
 from .scenery import Prop, make_scenery
+from .tour import tour_leg
 from .town_areas import build_town, make_surfaces
 
 CANVAS = {
@@ -35,9 +38,15 @@ def num_slots(location: str) -> int:
     return int(width // CELL) * int(height // CELL)
 
 
+def slot_corner(location: str, slot: int) -> np.ndarray:
+    """(2,) x, y [m] of the corner with the least coordinates of a town's square on its map."""
+    columns = int(_canvas(location)[0] // CELL)
+    return CELL * np.array([slot % columns, slot // columns], dtype=np.float64)
+
+
 def build_scene(
     name: str, location: str, seed: int, duration_s: float = 10.0, layout: str | None = None, density: float = 1.0,
-    slot: int | None = None, look: Look = DAY,
+    slot: int | None = None, look: Look = DAY, drive: TownDrive | None = None,
 ) -> Scene:
     """Build a scene from a seed; the same arguments give the same bytes.
 
@@ -51,6 +60,8 @@ def build_scene(
         slot: place of the town on the map, in [0, num_slots(location)); by default the seed chooses. Scenes that
             share a map need different ones.
         look: what the town is built of, and how high the sun stands.
+        drive: which of the drives through a town this is: its town then has streets, houses and plants of a seed of its
+            own, and the way is a leg of the town's tour. None builds a town for this scene alone.
 
     Raises:
         ValueError: an argument lies outside its range, or the location or layout is unknown.
@@ -64,14 +75,21 @@ def build_scene(
     if not 0 <= slot < slots:
         raise ValueError(f"slot must lie in [0, {slots}) for {location}, got {slot}")
     layout = sorted(LAYOUTS)[seed % len(LAYOUTS)] if layout is None else layout
-    rng = np.random.default_rng([seed, sorted(CANVAS).index(location), slot])
-    network = _network(layout, location, slot, rng)
-    route, start = ego_route(network, 9.0 * (duration_s + 1.0), rng)
+    place = [sorted(CANVAS).index(location), slot]
+    rng = np.random.default_rng([seed, *place])
+    if drive is None:
+        ground = rng
+        network = _network(layout, location, slot, ground)
+        route, start = ego_route(network, 9.0 * (duration_s + 1.0), rng)
+    else:
+        ground = np.random.default_rng([drive.town.seed, *place])
+        network = _network(layout, location, slot, ground, drive.town.skyline)
+        route, start = tour_leg(network, drive, duration_s)
     path = route.ribbon.at(np.linspace(start, start + 8.0 * duration_s, 60))
     surfaces, mid_block = make_surfaces(network), _mid_block(network)
-    plots = divide_land(network, surfaces.built, path, rng)
+    plots = divide_land(network, surfaces.built, path if drive is None else None, ground)
     town = build_town(network, surfaces, location, _canvas(location), plots, mid_block)
-    props = make_scenery(network, plots, look.townscape, rng)
+    props = make_scenery(network, plots, look.townscape, ground)
     cast = Cast(duration_s)
     _keep_clear(cast, props, path)
     ego = add_traffic(network, route, start, cast, round(34 * density), rng)
@@ -98,12 +116,13 @@ def _canvas(location: str) -> tuple[float, float]:
     return CANVAS[location]
 
 
-def _network(layout: str, location: str, slot: int, rng: np.random.Generator) -> Network:
-    """A drawn plan, turned a little, in the middle of its cell."""
-    columns = int(_canvas(location)[0] // CELL)
-    center = (np.array([slot % columns, slot // columns]) + 0.5) * CELL
+def _network(layout: str, location: str, slot: int, rng: np.random.Generator, skyline: float = 1.0) -> Network:
+    """A drawn plan, turned a little, in the middle of its cell; ``skyline`` is a factor on heights."""
+    center = slot_corner(location, slot) + 0.5 * CELL
     turn = float(rng.uniform(-0.1, 0.1)) + float(rng.integers(4)) * np.pi / 2
     plan = make_plan(layout, rng).moved(turn, np.zeros(2))
+    low, high = plan.style.heights
+    plan = replace(plan, style=replace(plan.style, heights=(skyline * low, skyline * high)))
     middle = (plan.nodes.min(axis=0) + plan.nodes.max(axis=0)) / 2
     return build_network(plan.moved(0.0, center - middle), 1 if drives_on_the_right(location) else -1)
 

@@ -17,7 +17,7 @@ from perception_plugins.geodecoder import GeoDecoderHead, LegacyGeoHead, load_of
 from perception_plugins.geodecoder.legacy import LegacyDecoder
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted((ROOT / "configs/geodecoder").glob("*.py"))
+CONFIGS = sorted(path for path in (ROOT / "configs/geodecoder").glob("*.py") if "synthetic" not in path.name)
 MP16 = (3298, 7202, 12893)
 SWIN_B = 86_741_176                                   # torchvision's 87,768,224 without its norm and classifier
 WB = ("weight", "bias")

@@ -41,6 +41,8 @@ def test_a_city_is_written_described_and_counted(tool, tmp_path, capsys):
     (["--train-scenes", "701"], r"train_scenes must lie in [0, 700], got 701"),
     (["--duration", "0.3"], "duration_s must be a multiple of 0.5 s"),
     (["--workers", "0"], "workers must be at least 1, got 0"),
+    (["--towns", "9"], "train_scenes must be 0 or enough for each of 9 towns, got 6"),
+    (["--channels", "CAM_FRNT"], "got 'CAM_FRNT' (did you mean \"CAM_FRONT\"?)"),
     (["--look", "nigth"], "got 'nigth' (did you mean \"night\"?)")])
 def test_a_wrong_argument_is_one_line_and_status_1(tool, tmp_path, capsys, arguments, message):
     assert run_tool(tool.main, ["synthetic", str(tmp_path / "city"), *arguments]) == 1
