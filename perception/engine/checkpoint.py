@@ -121,8 +121,9 @@ def load_weights(
         checkpoint, name = load_checkpoint(source), name or str(source)
     _check_classes(model, checkpoint, name)
     given = {key.removeprefix("module."): value for key, value in checkpoint["state_dict"].items()}
-    if hasattr(model, "check_weights"):
-        model.check_weights(given, name)
+    check_weights = getattr(model, "check_weights", None)
+    if check_weights is not None:
+        check_weights(given, name)
     own = model.state_dict()
     absent = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     lacking = [key for key in absent if key.startswith(tuple(may_lack))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,12 @@ class RepBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C, H', W')."""
         return self.bn(self.conv(x))
+
+    def kernel(self) -> Tensor:
+        """(C, C_in / groups, k, k); the identity's is that of a convolution of each channel with itself."""
+        if isinstance(self.conv, nn.Conv2d):
+            return self.conv.weight
+        return self.bn.weight.new_ones(self.bn.num_features, 1, 1, 1)
 
 
 class RepConv(nn.Module):
@@ -105,16 +112,19 @@ class RepConv(nn.Module):
         """
         if self.conv is not None:
             raise ValueError("the branches of this RepConv are folded already: read its conv")
-        like = self.branch[0].conv.weight
+        branches = self._branches()
+        like = branches[0].kernel()
         kernel = like.new_zeros(
             self.channels, self.in_channels // self.groups, self.kernel, self.kernel, dtype=torch.float64
         )
         bias = like.new_zeros(self.channels, dtype=torch.float64)
-        for branch in self.branch:
-            bias += self._add_to(kernel, branch.conv.weight.double(), branch.bn)
-        if self.identity is not None:
-            bias += self._add_to(kernel, kernel.new_ones(self.channels, 1, 1, 1), self.identity.bn)
+        for branch in branches:
+            bias += self._add_to(kernel, branch.kernel().double(), branch.bn)
         return kernel, bias
+
+    def _branches(self) -> list[RepBranch]:
+        convolutions = cast("list[RepBranch]", list(self.branch))
+        return convolutions if self.identity is None else [*convolutions, self.identity]
 
     def _add_to(self, kernel: Tensor, weight: Tensor, norm: _BatchNorm) -> Tensor:
         """Add a branch's scaled kernel (C, C_in / g, k, k) in its place of the whole one; gives its shift (C,)."""
@@ -136,7 +146,7 @@ class RepConv(nn.Module):
         if self.conv is not None:
             return
         kernel, bias = self.fused()
-        like = self.branch[0].conv.weight
+        like = self._branches()[0].kernel()
         conv = nn.utils.skip_init(
             nn.Conv2d, self.in_channels, self.channels, self.kernel, stride=self.stride, padding=self.kernel // 2,
             groups=self.groups, device=like.device, dtype=like.dtype,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..geo.s2_cells import levels_of, tokens_of
 from ..geo.s2_outline import cell_polygon
@@ -104,6 +105,10 @@ class GeoPrediction:
     def scene_name(self) -> str:
         """Name of the kind of scene, "" if it has none."""
         return self.scene_names[self.scene] if 0 <= self.scene < len(self.scene_names) else ""
+
+    def to(self, device: torch.device | str) -> GeoPrediction:
+        """Itself: it has no tensors."""
+        return self
 
     def to_geojson(self) -> dict[str, Any]:
         """A FeatureCollection (RFC 7946): the polygon of each cell, coarse to fine, then the point of the place."""

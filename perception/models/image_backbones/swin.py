@@ -14,7 +14,7 @@ from perception.models.backbone_arguments import checked_indices, variant_of
 from perception.registry import MODELS
 
 # Width of the first stage, blocks and heads of each stage, and probability of leaving out the last block's branch.
-VARIANTS = {
+VARIANTS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...], float]] = {
     "tiny": (96, (2, 2, 6, 2), (3, 6, 12, 24), 0.2),
     "small": (96, (2, 2, 18, 2), (3, 6, 12, 24), 0.3),
     "base": (128, (2, 2, 18, 2), (4, 8, 16, 32), 0.5),

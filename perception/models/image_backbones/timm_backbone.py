@@ -44,9 +44,8 @@ class TimmBackbone(nn.Module):
         self.net = timm.create_model(
             name, pretrained=pretrained, features_only=True, out_indices=tuple(out_indices), **options
         )
-        self.channels, self.strides = (
-            tuple(values) for values in (self.net.feature_info.channels(), self.net.feature_info.reduction())
-        )
+        info: Any = self.net.feature_info
+        self.channels, self.strides = tuple(info.channels()), tuple(info.reduction())
         self.channels_come_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -65,7 +65,7 @@ class PositionMap(nn.Module):
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, H * W, C) tokens of a map of H, W -> (B, H * W, C)."""
-        table = self.table
+        table: Tensor = self.table
         if table.shape[2:] != size:
             table = F.interpolate(table, size, mode=self.mode, align_corners=False)
         return tokens + tokens_of(table)

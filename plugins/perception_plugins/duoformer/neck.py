@@ -118,9 +118,11 @@ class DuoFormerNeck(nn.Module):
     def init_weights(self) -> None:
         """Tokens, positions and linear layers truncated normal, projections by their fan in; biases about zero."""
         init_linear_layers(self)
-        for projection in self.projections.values():
-            nn.init.kaiming_normal_(projection.weight)
-            nn.init.normal_(projection.bias, std=1e-6)
+        for name, parameter in self.projections.named_parameters():
+            if name.endswith("weight"):
+                nn.init.kaiming_normal_(parameter)
+            else:
+                nn.init.normal_(parameter, std=1e-6)
         trunc_normal_(self.scale_position, std=TOKEN_STD)
         if self.region_map:
             trunc_normal_(self.class_token, std=0.02)

@@ -82,7 +82,8 @@ def find_pairs(units: Tensor, neighbours: int, mask: Tensor | None = None) -> Pa
     count = min(neighbours, units.shape[2])
     everything = units.transpose(2, 3)
     hidden = None if mask is None else ~mask[:, None, None]                                # (B, 1, 1, N)
-    near, far = [], []
+    near: list[Tensor] = []
+    far: list[Tensor] = []
     for rows in units.split(CHUNK, dim=2):
         similar = rows @ everything                                                        # (B, heads, rows, N)
         for found, largest, never in ((near, True, -torch.inf), (far, False, torch.inf)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.layers import trunc_normal_
@@ -113,7 +113,7 @@ class FMViT(nn.Module):
             width = widths[stage]
             if stage:
                 self.down[str(stage)] = pointwise(widths[stage - 1], width, norm_eps)
-            mixing = {
+            mixing: dict[str, Any] = {
                 "reduction": reductions[stage], "head_channels": heads[stage], "low_ratio": low_ratio,
                 "attention_branches": attention_branches,
             }
@@ -155,7 +155,7 @@ class FMViT(nn.Module):
         x, maps = images, []
         for layer in self.stem:
             x = layer(x).relu()
-        for number, blocks in enumerate(self.stages):
+        for number, blocks in enumerate(cast("list[nn.ModuleList]", list(self.stages))):
             if number:
                 x = self.down[str(number)](F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False))
             for block in blocks:

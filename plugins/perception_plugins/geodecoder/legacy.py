@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -83,7 +83,7 @@ class LegacyDecoder(nn.Module):
         """Queries (B, S, H, C), image tokens (B, N, C) -> (B, S, H, C)."""
         keys, values = self.norm_key(tokens), self.norm_value(tokens)
         x = queries.flatten(1, 2)
-        *first, last = self.layers
+        *first, last = cast("list[LegacyLayer]", list(self.layers))
         for layer in first:
             x = layer.norm_query(x)
             x = x if self.legacy_chain else layer(x, keys, values)

@@ -244,4 +244,5 @@ def init_linear_layers(module: nn.Module) -> None:
 
 
 def _changed(sizes: Sizes, **given: Any) -> Sizes:
-    return replace(sizes, **{name: tuple(value) for name, value in given.items() if value is not None})
+    changes: dict[str, Any] = {name: tuple(value) for name, value in given.items() if value is not None}
+    return replace(sizes, **changes)

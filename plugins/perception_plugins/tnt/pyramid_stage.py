@@ -82,7 +82,7 @@ class PyramidTNTStage(nn.Module):
         if self.merge is not None:
             words, sentences = self.merge(words, sentences, size)
             size = (-(-size[0] // 2), -(-size[1] // 2))
-        bias = self.pair_bias
+        bias: Tensor = self.pair_bias
         if size != self.grid:
             bias = resized_pairs(bias, (self.grid, self._keys(self.grid)), (size, self._keys(size)))
         for block in self.blocks:
