@@ -78,18 +78,18 @@ def build_scene(
     place = [sorted(CANVAS).index(location), slot]
     rng = np.random.default_rng([seed, *place])
     if drive is None:
-        ground = rng
-        network = _network(layout, location, slot, ground)
+        town_rng = rng
+        network = _network(layout, location, slot, town_rng)
         route, start = ego_route(network, 9.0 * (duration_s + 1.0), rng)
     else:
-        ground = np.random.default_rng([drive.town.seed, *place])
-        network = _network(layout, location, slot, ground, drive.town.skyline)
+        town_rng = np.random.default_rng([drive.town.seed, *place])
+        network = _network(layout, location, slot, town_rng, drive.town.skyline)
         route, start = tour_leg(network, drive, duration_s)
     path = route.ribbon.at(np.linspace(start, start + 8.0 * duration_s, 60))
     surfaces, mid_block = make_surfaces(network), _mid_block(network)
-    plots = divide_land(network, surfaces.built, path if drive is None else None, ground)
+    plots = divide_land(network, surfaces.built, path if drive is None else None, town_rng)
     town = build_town(network, surfaces, location, _canvas(location), plots, mid_block)
-    props = make_scenery(network, plots, look.townscape, ground)
+    props = make_scenery(network, plots, look.townscape, town_rng)
     cast = Cast(duration_s)
     _keep_clear(cast, props, path)
     ego = add_traffic(network, route, start, cast, round(34 * density), rng)
