@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ PUBLISHED = {                                        # with normalisation and ac
 }
 
 
+@cache
 def figures(config: str) -> list[float]:
     with torch.device("meta"):
         network = MODELS.build(load_config(ROOT / f"configs/ecoformer/{config}.py").model).network

@@ -61,6 +61,13 @@ def test_the_kernel_by_its_formula():
     close(kernel_features(units, anchors), torch.exp(-distances / (2 * width)))
 
 
+def test_tokens_that_are_all_alike_have_a_kernel_too():
+    units = unit_tokens(1, 16, 1, 32).expand(1, 16, 50, 32)
+    features = kernel_features(units, units[:, :, :5])
+    assert (features >= 0).all()
+    assert (features <= 1).all()
+
+
 @given(tokens=st.integers(1, 9), heads=st.integers(1, 3), exact=st.booleans(), seed=st.integers(0, 99))
 @settings(max_examples=30)
 def test_attention_by_codes_is_that_of_its_kernel(tokens, heads, exact, seed):
@@ -191,7 +198,7 @@ def test_codes_of_tokens_of_one_kind_agree_more_than_those_of_others():
     torch.manual_seed(0)
     kinds = torch.arange(60) % 3
     tokens = torch.randn(3, 8)[kinds][None, None] + 0.2 * torch.randn(1, 1, 60, 8)
-    kernel_hash = KernelHash(1, 8, anchors=12, learning={"neighbours": 10, "learning_rate": 0.05})
+    kernel_hash = KernelHash(1, 8, anchors=12, learning={"neighbours": 10, "steps": 30, "learning_rate": 0.05})
     codes = kernel_hash.train()(tokens)[0, 0]
     agreement, same = codes @ codes.T, kinds[:, None] == kinds
     assert agreement[same].mean() > 8
