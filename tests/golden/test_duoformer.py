@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,13 @@ class GivenPyramid(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.maps
+
+
+def _compare(found: Mapping[str, Tensor | None], expected: Mapping[str, Tensor]) -> None:
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, atol=TOLERANCE, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def _classifier(golden: Golden) -> DuoFormerClassifier:
@@ -61,20 +68,13 @@ def _duoformer(golden: Golden) -> None:
     logits = model(torch.zeros(B, 3, 32 * rows, 32 * columns))
     found |= {name: x.unflatten(0, (B, -1)) for name, x in found.items() if name.startswith("scale")}
     found |= {"logits": logits, "tokens": neck.tokens(model.backbone.cnn.maps)[0]}
-    for name, expected in golden.out.items():
-        torch.testing.assert_close(
-            found[name], expected, atol=TOLERANCE, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
-        )
+    _compare(found, golden.out)
     logits.sum().backward()
-    grads = {"feat3": inputs["feat3"].grad}
+    grads: dict[str, Tensor | None] = {"feat3": inputs["feat3"].grad}
     official = {name: value for name, value in golden.grad.items() if name not in inputs}
     for name, key in zip(official, load_official(official), strict=True):
         grads[name] = model.get_parameter(key).grad
-    for name, expected in golden.grad.items():
-        limit = TOLERANCE * max(1.0, expected.abs().max().item())
-        torch.testing.assert_close(
-            grads[name], expected, atol=limit, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
-        )
+    _compare(grads, golden.grad)
 
 
 CASES: dict[str, Callable[[Golden], None]] = {"duoformer": _duoformer}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,17 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+@cache
+def published(name: str, *, qk_norm: bool = False) -> nn.Module:
+    """The classifier of a row of the table, without numbers."""
+    cfg = load_config(ROOT / f"configs/duoformer/duoformer_{name}.py", {"model.network.backbone.qk_norm": qk_norm})
+    with torch.device("meta"):
+        return MODELS.build(cfg.model)
+
+
 @pytest.mark.parametrize("name", list(PARAMETERS))
 def test_a_row_of_the_table_has_as_many_parameters_as_published(name):
-    with torch.device("meta"):
-        model = MODELS.build(load_config(ROOT / f"configs/duoformer/duoformer_{name}.py").model)
+    model = published(name)
     assert (parameters(model), parameters(model.network.backbone.cnn)) == PARAMETERS[name]
 
 
@@ -210,8 +218,9 @@ def test_normed_queries_and_keys_keep_attention_apart_from_the_size_of_tokens():
     close(block(100 * tokens), 100 * block(tokens))        # equal weights, values 100 times as large
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize(("scales", "token"), SCALES)
+@pytest.mark.parametrize(
+    ("scales", "token", "checkpointing"), [*((*one, False) for one in SCALES), (3, "random", True)]
+)
 def test_the_gradient_reaches_every_parameter(scales, token, checkpointing):
     model = small(
         scales=scales, scale_token=token, checkpointing=checkpointing, drop_path=0.1, qk_norm=True, patch_residual=True
@@ -248,22 +257,15 @@ def test_it_computes_in_bfloat16():
         maps = model(images)
     sum(x.float().square().mean() for x in maps).backward()
     for got, expected in zip(maps, model(images), strict=True):
-        close(got.float(), expected, atol=0.1 * expected.abs().max().item(), rtol=0)       # bfloat16 keeps 8 bits
+        close(got.float(), expected, atol=0.05 * expected.abs().max().item(), rtol=0)      # bfloat16 keeps 8 bits
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize(("scales", "token", "size"), [(2, "random", (64, 96)), (4, "channel", (96, 64))])
-def test_an_export_gives_the_same_maps(scales, token, size):
-    model = small(scales=scales, scale_token=token).eval()
-    images = torch.rand(1, 3, *size)
-    exported = torch.export.export(model, (images,)).module()
-    for got, expected in zip(exported(images), model(images), strict=True):
-        close(got, expected)
-
-
-def classifier(**options) -> DuoFormerClassifier:
+def classifier(*, use_fc_norm: bool = False, **options) -> DuoFormerClassifier:
+    """With shortcuts, since without them all that is left of fresh weights is nearly 0."""
     torch.manual_seed(0)
-    return DuoFormerClassifier({"type": "DuoFormer", **SMALL}, 5, **options)
+    backbone = {"type": "DuoFormer", **SMALL, "depth": 1, "patch_residual": True, **options}
+    return DuoFormerClassifier(backbone, 5, use_fc_norm=use_fc_norm)
 
 
 def test_the_class_token_is_normed_only_if_asked_and_the_unused_norm_is_not_trained():
@@ -279,16 +281,20 @@ def test_the_class_token_is_normed_only_if_asked_and_the_unused_norm_is_not_trai
     assert normed.norm.weight.requires_grad
 
 
-def test_a_classifier_exports_and_begins_anew_with_other_classes():
+def test_an_exported_classifier_gives_the_same_logits():
+    model = classifier(scales=4, scale_token="channel").eval()
+    images = torch.rand(1, 3, 96, 64)                      # not the grid that the position is learned for
+    close(torch.export.export(model, (images,)).module()(images), model(images), atol=0, rtol=1e-4)
+
+
+def test_a_classifier_begins_anew_with_other_classes():
     model = classifier().eval()
-    images = torch.rand(1, 3, 64, 96)
-    close(torch.export.export(model, (images,)).module()(images), model(images))
     model.reset_classifier(3)
-    assert (model.num_classes, model(images).shape) == (3, (1, 3))
+    assert (model.num_classes, model(torch.rand(1, 3, 64, 96)).shape) == (3, (1, 3))
 
 
 def test_a_dense_backbone_takes_the_weights_of_a_classifiers():
-    theirs, ours = classifier().backbone, small(out_indices=(2, 3))
+    theirs, ours = classifier().backbone, small(depth=1, out_indices=(2, 3))
     ours.load_state_dict(theirs.state_dict())
     assert torch.equal(ours.neck.position, theirs.neck.position)
 
@@ -340,13 +346,14 @@ def test_every_checkpoint_of_the_plugin_has_a_config():
     assert {ROOT / path for path in PLUGIN.checkpoints.values()} == set(CONFIGS)
 
 
-def resnet_keys(depth: int) -> list[str]:
+@cache
+def resnet_keys(depth: int) -> tuple[str, ...]:
     """Keys of torchvision's ResNet without its classifier, its children numbered."""
     with torch.device("meta"):
         resnet = getattr(torchvision.models, f"resnet{depth}")()
     numbers = {name: number for number, (name, _) in enumerate(resnet.named_children())}
     keys = [key.split(".", 1) for key in resnet.state_dict() if not key.startswith("fc.")]
-    return [f"resnet_projector.{numbers[child]}.{rest}" for child, rest in keys]
+    return tuple(f"resnet_projector.{numbers[child]}.{rest}" for child, rest in keys)
 
 
 def official_keys(name: str, qk_norm: bool = False) -> list[str]:
@@ -356,7 +363,7 @@ def official_keys(name: str, qk_norm: bool = False) -> list[str]:
     wb = ("weight", "bias")
     parts = [f"projection.proj_heads{level}" for level in (3, 2, 1, 0)[:scales]]
     vit = "vision_transformer."
-    keys = resnet_keys(resnet) + [vit + one for one in ("pos_embed_for_scale", "cls_token", "pos_embed")]
+    keys = [*resnet_keys(resnet), *(vit + one for one in ("pos_embed_for_scale", "cls_token", "pos_embed"))]
     if name.endswith("channel"):
         parts += ["channel_proj1.conv1", "channel_proj1.conv2", "channel_proj2.conv1"]
         for unit in (f"channel_proj_all.nConvs.{number}" for number in range(4)):
@@ -373,13 +380,10 @@ def official_keys(name: str, qk_norm: bool = False) -> list[str]:
     return keys + [f"{part}.{one}" for part in parts for one in wb]
 
 
-@pytest.mark.parametrize("qk_norm", [False, True])
-@pytest.mark.parametrize("name", list(PARAMETERS))
+@pytest.mark.parametrize(("name", "qk_norm"), [*((name, False) for name in PARAMETERS), ("r18_light", True)])
 def test_every_official_key_has_its_place_and_every_place_its_key(name, qk_norm):
-    cfg = load_config(ROOT / f"configs/duoformer/duoformer_{name}.py", {"model.network.backbone.qk_norm": qk_norm})
-    with torch.device("meta"):
-        model = MODELS.build(cfg.model)
-    assert set(load_official(dict.fromkeys(official_keys(name, qk_norm), torch.ones(1)))) == set(model.state_dict())
+    places = set(published(name, qk_norm=qk_norm).state_dict())
+    assert set(load_official(dict.fromkeys(official_keys(name, qk_norm), torch.ones(1)))) == places
 
 
 @pytest.mark.parametrize("key", [

@@ -22,6 +22,7 @@ from perception.engine.config import load_config
 from perception.engine.fuse_hook import FuseHook
 from perception.engine.inference import load_network
 from perception.errors import CheckpointError
+from perception.models.classifier import BackboneClassifier
 from perception.registry import MODELS
 from perception.structures import Camera, Frame
 from perception_plugins.fmvit import PLUGIN, FMViT, load_official
@@ -48,7 +49,8 @@ def small(**options) -> FMViT:
     model = FMViT(**{**SMALL, **options})
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)         # so that no branch is too small to be seen
+            fan_in = module.weight[0].numel()
+            nn.init.normal_(module.weight, std=0.5 * fan_in**-0.5)     # every branch is seen, and maps are of about 1
     return model
 
 
@@ -95,14 +97,19 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("variant", list(SIZES))
-def test_a_size_has_as_many_parameters_as_the_equations_trained_and_deployed(variant):
+@pytest.mark.parametrize("variant", ["small", "base"])
+def test_a_size_has_as_many_parameters_as_the_equations(variant):
     with torch.device("meta"):
         classifier = MODELS.build(load_config(ROOT / f"configs/fmvit/fmvit_{variant}.py").model)
-    head = 1000 * (SIZES[variant][0][-1] + 1)
-    assert parameters(classifier) == counted(variant, deployed=False) + head
+    assert parameters(classifier) == counted(variant, deployed=False) + 1000 * (SIZES[variant][0][-1] + 1)
+
+
+def test_a_deployed_network_has_as_many_parameters_as_the_equations():
+    classifier = MODELS.build(load_config(ROOT / "configs/fmvit/fmvit_tiny.py").model)
+    head = 1000 * (SIZES["tiny"][0][-1] + 1)
+    assert parameters(classifier) == counted("tiny", deployed=False) + head
     fold_batch_norms(classifier.eval())
-    assert parameters(classifier) == counted(variant, deployed=True) + head
+    assert parameters(classifier) == counted("tiny", deployed=True) + head
 
 
 def test_the_last_block_of_all_stages_but_the_first_mixes_frequencies():
@@ -255,8 +262,7 @@ def test_checkpointing_changes_neither_gradients_nor_statistics():
     for (name, expected), got in zip(plain.named_parameters(), again.parameters(), strict=True):
         close(got.grad, expected.grad, msg=lambda text, name=name: f"{name}: {text}")
     for (name, expected), got in zip(plain.named_buffers(), again.buffers(), strict=True):
-        if "num_batches" not in name:
-            close(got, expected, msg=lambda text, name=name: f"{name}: {text}")
+        close(got, expected, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_a_batch_of_one_small_picture_trains_with_frozen_statistics():
@@ -274,15 +280,13 @@ def test_it_computes_in_bfloat16():
         maps = model(images)
     sum(x.float().square().mean() for x in maps).backward()
     for got, expected in zip(maps, model(images), strict=True):
-        close(got.float(), expected, atol=0.1 * expected.abs().max().item(), rtol=0)       # bfloat16 keeps 8 bits
+        close(got.float(), expected, atol=0.05 * expected.abs().max().item(), rtol=0)      # bfloat16 keeps 8 bits
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("deployed", [False, True])
-def test_an_export_gives_the_same_maps(deployed):
-    model = lived_in(small())
-    if deployed:
-        model.switch_to_deploy()
+def test_an_export_of_a_deployed_network_gives_the_same_maps():
+    model = lived_in(small(depths=(1, 1, 1, 1), out_indices=(0, 1)))       # a block of each kind
+    model.switch_to_deploy()
     images = torch.rand(1, 3, 65, 97)
     exported = torch.export.export(model, (images,)).module()
     for got, expected in zip(exported(images), model(images), strict=True):
@@ -335,8 +339,7 @@ def test_every_checkpoint_of_the_plugin_has_a_config_and_none_is_called_official
 
 
 def test_every_key_of_a_network_has_its_place():
-    with torch.device("meta"):
-        model = MODELS.build(load_config(ROOT / "configs/fmvit/fmvit_tiny.py").model)
+    model = BackboneClassifier({"type": "FMViT", **SMALL})
     keys = [key.removeprefix("backbone.") for key in model.state_dict()]
     assert set(load_official(dict.fromkeys(keys, torch.ones(1)))) == set(model.state_dict())
 
