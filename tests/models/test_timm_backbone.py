@@ -14,6 +14,10 @@ FAMILIES = {                                         # small ones, and what timm
 }
 
 
+def swin(**options) -> TimmBackbone:
+    return TimmBackbone("swin_tiny_patch4_window7_224", **FAMILIES["swin_tiny_patch4_window7_224"], **options)
+
+
 @pytest.mark.parametrize("name", list(FAMILIES))
 def test_maps_have_the_widths_and_strides_told(name):
     model = MODELS.build({"type": "TimmBackbone", "name": name, **FAMILIES[name]}).eval()
@@ -43,6 +47,8 @@ def test_the_gradient_reaches_the_picture():
 @pytest.mark.parametrize(("build", "message"), [
     (lambda: TimmBackbone("convnext_attto"), r"no model 'convnext_attto' \(did you mean \"convnext_atto\"\?\)"),
     (lambda: TimmBackbone("resnet10t")(torch.rand(1, 1, 64, 64)), r"\(B, 3, H, W\), got \(1, 1, 64, 64\)"),
+    (lambda: swin()(torch.rand(1, 3, 65, 97)), r"images of 65 x 97 pixels don't fit: .*65.*64"),
+    (lambda: swin(strict_img_size=False)(torch.rand(1, 3, 65, 97)), r"65 x 97 pixels don't fit: .*65.*divisible.*4"),
 ])
 def test_what_cannot_be_is_refused(build, message):
     with pytest.raises(ValueError, match=message):

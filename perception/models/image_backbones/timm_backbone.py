@@ -24,7 +24,8 @@ class TimmBackbone(nn.Module):
         pretrained: begin with timm's weights, which are fetched over the network.
         out_indices: levels as timm counts them, from the finest, in ascending order; negative ones count from the
             coarsest. A ResNet's level 0 is its stem of stride 2; the last four have strides 4 to 32.
-        options: further arguments of the model, such as ``img_size`` and ``drop_path_rate``.
+        options: further arguments of the model, such as ``drop_path_rate``; transformers take pictures of
+            ``img_size``, or of other sizes too with ``dynamic_img_size=True``.
 
     Raises:
         ValueError: timm has no model of that name.
@@ -52,8 +53,11 @@ class TimmBackbone(nn.Module):
         """(B, 3, H, W) -> maps (B, C_i, H / s_i, W / s_i), rounded as the model does.
 
         Raises:
-            ValueError: the pictures are not (B, 3, H, W).
+            ValueError: the pictures are not (B, 3, H, W), or of a size that timm's model does not take.
         """
         check_images(images)
-        maps = self.net(images)
+        try:
+            maps = self.net(images)
+        except AssertionError as error:            # timm says so which size or multiple it needs
+            raise ValueError(f"images of {images.shape[2]} x {images.shape[3]} pixels don't fit: {error}") from error
         return tuple(x.permute(0, 3, 1, 2) if self.channels_come_last else x for x in maps)
