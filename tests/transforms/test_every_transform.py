@@ -1,5 +1,6 @@
 """What every transform promises: a Frame, the given one untouched, the same draw for the same generator."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from scene_frames import pixels, scene
 from perception.datasets.object_database import build_object_database
 from perception.geo import adaptive_partition
 from perception.registry import TRANSFORMS, list_registered
-from perception.structures import Frame, PointLabels
+from perception.structures import SE3, Frame, PointLabels
 from perception.structures.segmentation import IGNORE_LABEL
 
 HERE = (48.1, 11.6, 0.0)
@@ -43,6 +44,13 @@ def build(name: str, tmp_path):
     if name == "PasteObjects":
         build_object_database([scene()], tmp_path / "objects", min_points=1, channels=("x", "y", "z", "intensity"))
         arguments["database"] = tmp_path / "objects"
+    if name == "MapTilePrior":
+        (tmp_path / "here.json").write_text(json.dumps({"type": "FeatureCollection", "features": []}))
+        square = [[HERE[1] + x, HERE[0] + y] for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))]
+        tile = {"type": "Feature", "properties": {"file": "here.json"},
+                "geometry": {"type": "Polygon", "coordinates": [square]}}
+        arguments["tiles"] = tmp_path / "tiles.geojson"
+        arguments["tiles"].write_text(json.dumps({"type": "FeatureCollection", "features": [tile]}))
     if name == "PanopticCopyPaste":                                        # what it draws has a test of its own
         Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
         folder = {"type": "PictureFolder", "root": tmp_path, "pictures": ".", "masks": None}
@@ -80,7 +88,7 @@ def test_the_same_generator_gives_the_same_frame(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_frame_with_nothing_in_it_passes(name, tmp_path):
-    bare = build(name, tmp_path)(Frame("a", 0, wgs84=HERE), np.random.default_rng(0))
+    bare = build(name, tmp_path)(Frame("a", 0, global_from_ego=SE3.identity(), wgs84=HERE), np.random.default_rng(0))
     assert bare.points is None
     assert bare.annotations is None
 
@@ -88,7 +96,7 @@ def test_a_frame_with_nothing_in_it_passes(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_points_and_no_objects_pass(name, tmp_path):
     frame = given_to(name)
-    empty = Frame("a", 0, points=frame.points[:0], annotations=frame.annotations[:0], wgs84=HERE)
+    empty = replace(frame, points=frame.points[:0], annotations=frame.annotations[:0], cameras={})
     result = build(name, tmp_path)(empty, np.random.default_rng(0))
     assert result.annotations is not None
     assert len(result.points) == (2 if name == "PasteObjects" else 0)
