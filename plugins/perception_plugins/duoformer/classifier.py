@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from perception.models.classifier import BackboneClassifier
 from perception.registry import MODELS
 
 from .backbone import DuoFormer
@@ -14,7 +15,7 @@ from .neck import NORM_EPS
 
 
 @MODELS.register_module(role="image_classifier")
-class DuoFormerClassifier(nn.Module):
+class DuoFormerClassifier(BackboneClassifier):
     """The class token of a `DuoFormer` and a linear layer.
 
     Args:
@@ -28,31 +29,11 @@ class DuoFormerClassifier(nn.Module):
     """
 
     def __init__(self, backbone: Mapping[str, Any], num_classes: int = 1000, *, use_fc_norm: bool = False) -> None:
-        super().__init__()
-        self.backbone = MODELS.build(backbone)
+        super().__init__(backbone, num_classes, "layer", norm_eps=NORM_EPS)
         if not isinstance(self.backbone, DuoFormer) or not self.backbone.neck.region_map:
             raise ValueError(f"backbone must be a DuoFormer with region_map=True, got {dict(backbone)}")
         self.use_fc_norm = use_fc_norm
-        self.norm = nn.LayerNorm(self.backbone.neck.width, eps=NORM_EPS).requires_grad_(use_fc_norm)
-        self.reset_classifier(num_classes)
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return self.head.out_features
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Begin anew with another number of classes; the rest keeps its weights.
-
-        Raises:
-            ValueError: ``num_classes`` is below 1.
-        """
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be >= 1, got {num_classes}")
-        like = self.norm.weight
-        self.head = nn.Linear(self.backbone.neck.width, num_classes, device=like.device, dtype=like.dtype)
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        self.norm.requires_grad_(use_fc_norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> logits (B, K).
