@@ -99,20 +99,25 @@ def parse_args(description: str | None, argv: Sequence[str] | None) -> argparse.
     evaluation.add_argument("--predictions", type=_positive, default=50, help="elements in each (%(default)s)")
 
     args = parser.parse_args(argv)
+    _check(args, commands.choices[args.command])
+    return args
+
+
+def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Exit with status 2 where arguments do not go together; fill in the reference model."""
     if args.command == "compare" and len(args.configs) < 2:
-        compare.error("compare takes two configs or more")
+        parser.error("compare takes two configs or more")
     if args.command == "compare" and len(args.checkpoints or args.configs) != len(args.configs):
-        compare.error("--checkpoints takes a file for each config")
+        parser.error("--checkpoints takes a file for each config")
     if args.command == "segmentation":
         named = [*(config.stem for config in args.configs), *args.torchvision]
         args.reference = args.reference or named[-1]
         if args.reference not in named:
-            segmentation.error(f"--reference takes the name of a model that is timed: {', '.join(named)}")
+            parser.error(f"--reference takes the name of a model that is timed: {', '.join(named)}")
     if args.command == "scaling" and len(set(args.sizes)) < 3:
-        scaling.error("--sizes takes three different sizes or more: a line goes through any two")
+        parser.error("--sizes takes three different sizes or more: a line goes through any two")
     if args.command == "mixers" and len(set(args.sizes)) < 3:
-        mixers.error("--sizes takes three different sizes or more: exponents are fitted to the upper half of them")
-    return args
+        parser.error("--sizes takes three different sizes or more: exponents are fitted to the upper half of them")
 
 
 def _add_command(commands: Any, name: str, text: str, repeats: int, has_dtype: bool = True) -> Any:
