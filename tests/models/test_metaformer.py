@@ -132,23 +132,6 @@ def test_the_gradient_reaches_every_parameter(build):
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
-@pytest.mark.parametrize("build", [staged, columnar])
-def test_an_export_gives_the_same_maps(build):
-    model, images = build().eval(), torch.rand(1, 3, 75, 101)
-    exported = torch.export.export(model, (images,)).module()
-    for got, expected in zip(exported(images), model(images), strict=True):
-        close(got, expected)
-
-
-@pytest.mark.parametrize("build", [staged, columnar])
-def test_it_computes_in_bfloat16(build):
-    model = build()
-    with torch.autocast("cpu", torch.bfloat16):
-        maps = model(torch.rand(1, 3, 64, 96))
-    sum(x.float().square().sum() for x in maps).backward()
-    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
-
-
 def test_under_a_mask_a_padded_picture_is_as_if_it_ended_there():
     """Both sides are multiples of 16, so that no window of a convolution differs."""
     model = staged(out_norms=True).eval()

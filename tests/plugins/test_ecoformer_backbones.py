@@ -129,26 +129,6 @@ def test_checkpointing_changes_no_gradient_even_while_hash_functions_learn(host)
 
 
 @every_host
-def test_it_computes_in_bfloat16(host):
-    """Values are not compared: a bit of a code may fall the other way."""
-    model = tiny(host).train()
-    with torch.autocast("cpu", torch.bfloat16):
-        maps = model(torch.rand(2, 3, 64, 96))
-    sum(x.float().square().sum() for x in maps).backward()
-    assert all(x.isfinite().all() for x in maps)
-    assert all(p.grad.isfinite().all() for p in model.parameters())
-
-
-@every_host
-def test_an_export_gives_the_same_maps(host):
-    attention = ("ecoformer", "msa", "msa", "msa")
-    model, images = learned(host, attention=attention, out_indices=(0, 1)), torch.rand(1, 3, 65, 97)
-    exported = torch.export.export(model, (images,)).module()
-    for got, expected in zip(exported(images), model(images), strict=True):
-        close(got, expected)
-
-
-@every_host
 def test_a_picture_does_not_depend_on_the_others_of_its_batch(host):
     model, images = learned(host), torch.rand(3, 3, 64, 64)
     with torch.no_grad():

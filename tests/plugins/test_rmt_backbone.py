@@ -101,14 +101,6 @@ def test_stochastic_depth_rises_from_none_to_the_last_block():
     assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 
 
-def test_an_exported_backbone_gives_the_same_maps():
-    model, images = tiny_backbone(), torch.rand(1, 3, 45, 61)
-    exported = torch.export.export(model, (images,)).module()
-    with torch.no_grad():
-        for got, wanted in zip(exported(images), model(images), strict=True):
-            torch.testing.assert_close(got, wanted, atol=ROUNDING, rtol=ROUNDING)
-
-
 def test_autocast_keeps_the_maps():
     model, images = tiny_backbone(), torch.rand(1, 3, 64, 96)
     with torch.no_grad():
@@ -117,14 +109,6 @@ def test_autocast_keeps_the_maps():
             rough = model(images)
     for got, wanted in zip(rough, exact, strict=True):
         assert (got.float() - wanted).abs().mean() < 0.05        # maps are normed to 1; bfloat16 has 8 bits
-
-
-def test_bfloat16_learns_with_finite_gradients():
-    model = tiny_backbone().train()
-    with torch.autocast("cpu", torch.bfloat16):
-        maps = model(torch.rand(2, 3, 64, 64))
-    weighted_sum(maps).backward()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 def test_folded_batch_norms_change_no_map():
