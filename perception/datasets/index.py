@@ -213,7 +213,15 @@ class FrameIndex:
 
     def record(self, index: int) -> FrameRecord:
         """One row."""
-        row = self.table.slice(index, 1).to_pylist()[0]
+        return self._record_of(self.table.slice(index, 1).to_pylist()[0])
+
+    def picture_record(self, index: int) -> FrameRecord:
+        """One row without earlier sweeps and objects, which take most of the time to read and no picture needs."""
+        row = self.table.drop_columns(["sweeps", "objects"]).slice(index, 1).to_pylist()[0]
+        return self._record_of({**row, "sweeps": [], "objects": None})
+
+    @staticmethod
+    def _record_of(row: dict[str, Any]) -> FrameRecord:
         return FrameRecord(
             token=row["token"],
             scene=row["scene"],

@@ -88,7 +88,7 @@ class IndexedPictures(FrameDataset):
     def load(self, index: int) -> Frame:
         """One picture, as a file to read later, with its labels if it has some."""
         row, name = self.pictures[index]
-        record = self.index.record(row)
+        record = self.index.picture_record(row)
         pose = pose_from_row(record.lidar.global_from_ego)
         found = {camera.name: camera for camera in record.cameras}
         if name not in found:

@@ -41,6 +41,14 @@ class SE3:
         object.__setattr__(self, "translation", translation)
 
     @classmethod
+    def _rigid(cls, rotation: Tensor, translation: Tensor) -> SE3:
+        """Of float64 parts that are a rigid transform by their making, which is not checked again."""
+        pose = object.__new__(cls)
+        object.__setattr__(pose, "rotation", rotation)
+        object.__setattr__(pose, "translation", translation)
+        return pose
+
+    @classmethod
     def identity(cls) -> SE3:
         """The transform that changes nothing."""
         return cls(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
@@ -57,20 +65,22 @@ class SE3:
         """From a quaternion (w, x, y, z), normalised here, and a translation [m].
 
         Raises:
-            ValueError: the quaternion is zero or not finite.
+            ValueError: the quaternion is zero or not finite, or the translation is not three finite numbers.
         """
         w, x, y, z = (float(value) for value in wxyz)
         norm = math.sqrt(w * w + x * x + y * y + z * z)
         if not math.isfinite(norm) or norm < 1e-12:
             raise ValueError(f"a quaternion must be finite and not zero, got {[w, x, y, z]}")
+        shift = [float(value) for value in translation]
+        if len(shift) != 3 or not all(math.isfinite(value) for value in shift):
+            raise ValueError(f"a translation is three finite numbers, got {shift}")
         w, x, y, z = w / norm, x / norm, y / norm, z / norm
         rotation = [
             [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
             [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
             [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
         ]
-        shift = [float(value) for value in translation]
-        return cls(torch.tensor(rotation, dtype=torch.float64), torch.tensor(shift, dtype=torch.float64))
+        return cls._rigid(torch.tensor(rotation, dtype=torch.float64), torch.tensor(shift, dtype=torch.float64))
 
     @classmethod
     def from_matrix(cls, matrix: Tensor | np.ndarray | Sequence[Sequence[float]]) -> SE3:
@@ -100,11 +110,11 @@ class SE3:
 
     def inverse(self) -> SE3:
         """``b_from_a`` of ``a_from_b``."""
-        return SE3(self.rotation.T, -self.rotation.T @ self.translation)
+        return SE3._rigid(self.rotation.T, -self.rotation.T @ self.translation)
 
     def __matmul__(self, other: SE3) -> SE3:
         """``a_from_b @ b_from_c`` is ``a_from_c``."""
-        return SE3(self.rotation @ other.rotation, self.rotation @ other.translation + self.translation)
+        return SE3._rigid(self.rotation @ other.rotation, self.rotation @ other.translation + self.translation)
 
     def apply(self, points: Tensor) -> Tensor:
         """Move points (..., 3) [m]; computed in float64, returned in their own dtype and on their device."""

@@ -44,6 +44,12 @@ def test_rows_come_back_as_they_were(tmp_path):
     assert index.max_sweeps == 3
 
 
+def test_a_picture_needs_neither_sweeps_nor_objects(tmp_path):
+    write_index(tmp_path / "i.parquet", [frame("a")], SOURCE)
+    found = open_index(tmp_path / "i.parquet").picture_record(0)
+    assert repr(found) == repr(replace(frame("a"), sweeps=[], objects=None))
+
+
 def test_more_rows_than_one_batch_keep_their_order(tmp_path):
     write_index(tmp_path / "i.parquet", (frame(str(place)) for place in range(1100)), SOURCE)
     index = open_index(tmp_path / "i.parquet")

@@ -107,6 +107,15 @@ def test_the_stages_make_what_predict_makes():
         assert value == run(model, frames, "predict")
 
 
+def test_channels_last_changes_the_layout_alone():
+    model, laid_out = built().eval(), built(channels_last=True).eval()
+    assert laid_out.encode(torch.rand(2, 3, 32, 32))[-1].is_contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        batch = model.data_preprocessor(labelled(2), False)
+        for ours, theirs in zip(laid_out(**batch).hierarchies, model(**batch).hierarchies, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)                 # sums in another order
+
+
 def test_a_partition_may_come_from_its_file_and_weights_carry_its_cells(tmp_path: Path):
     model = built(str(save_partition(CELLS, tmp_path / "cells.parquet")))
     state = model.state_dict()

@@ -90,6 +90,12 @@ def test_a_quaternion_without_direction_is_refused(wxyz):
         SE3.from_quaternion(wxyz, [0.0, 0.0, 0.0])
 
 
+@pytest.mark.parametrize("translation", [[0.0, math.inf, 0.0], [0.0, 0.0]])
+def test_a_quaternion_comes_with_three_finite_metres(translation):
+    with pytest.raises(ValueError, match="a translation is three finite numbers"):
+        SE3.from_quaternion([1.0, 0.0, 0.0, 0.0], translation)
+
+
 def test_a_matrix_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"got \(2, 4\)"):
         SE3.from_matrix(np.zeros((2, 4)))

@@ -17,9 +17,8 @@ scales = (0.9, 1.1)
 
 dataset = dict(type="NuScenesPlaces", root=data_root, version="v1.0-trainval", cameras=("CAM_FRONT",))
 train_dataloader = dict(
-    batch_size=32,                                 # of each of two processes
-    num_workers=1,
-    persistent_workers=True,
+    batch_size=16,                                 # of each of two processes
+    num_workers=0,                                 # small pictures are read faster than they are handed over
     sampler=dict(type="EpochSampler", class_balanced=False),
     dataset=dict(
         **dataset, split="train",
