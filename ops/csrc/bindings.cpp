@@ -14,6 +14,8 @@
 #include "cpu/best_first.hpp"
 #include "cpu/bev_scatter.hpp"
 #include "cpu/circle_nms.hpp"
+#include "cpu/cutoff_matching.hpp"
+#include "cpu/greedy_centers.hpp"
 #include "cpu/group_attention.hpp"
 #include "cpu/group_layer.hpp"
 #include "cpu/instruction_set.hpp"
@@ -22,6 +24,7 @@
 #include "cpu/rotated_iou.hpp"
 #include "cpu/rotated_nms.hpp"
 #include "cpu/segment_reduce.hpp"
+#include "cpu/upright_iou.hpp"
 #include "cpu/voxelize.hpp"
 #include "cpu/window_partition.hpp"
 #include "grid_argument.hpp"
@@ -264,6 +267,45 @@ static void points_in_boxes(FloatTable points, FloatTable boxes, FloatTable turn
                          rows_of<perception::Turn>(turns), static_cast<int64_t>(boxes.shape(0)), found.data(), threads);
 }
 
+static void greedy_centers(CpuArray<const double, 2> centers, CpuArray<const int32_t, 1> samples,
+                           CpuArray<const double, 2> truth, CpuArray<const int64_t, 1> starts,
+                           CpuArray<const double, 1> thresholds, bool fused, CpuArray<int32_t, 2> matches, int threads) {
+    const cpu::RankedCenters ranked{centers.data(), samples.data(), static_cast<int64_t>(samples.shape(0))};
+    const cpu::TrueCenters centers_by_sample{truth.data(), starts.data(), static_cast<int64_t>(starts.shape(0)) - 1};
+    nb::gil_scoped_release unlocked;
+    cpu::greedy_centers(ranked, centers_by_sample, thresholds.data(), static_cast<int64_t>(thresholds.shape(0)), fused,
+                        matches.data(), threads);
+}
+
+using DoubleTable = CpuArray<const double, 2>;
+
+static cpu::ExactBoxes exact_boxes(const DoubleTable& boxes, const DoubleTable& turns) {
+    static_assert(sizeof(cpu::ExactBox) == 7 * sizeof(double));
+    return {reinterpret_cast<const cpu::ExactBox*>(boxes.data()), turns.data()};
+}
+
+static void upright_iou(DoubleTable a, DoubleTable turns_a, DoubleTable b, DoubleTable turns_b, Indices first,
+                        Indices second, bool bev, CpuArray<double, 1> iou, int threads) {
+    nb::gil_scoped_release unlocked;
+    cpu::upright_iou(exact_boxes(a, turns_a), exact_boxes(b, turns_b), first.data(), second.data(),
+                     static_cast<int64_t>(first.shape(0)), bev, iou.data(), threads);
+}
+
+static void match_at_cutoffs(Indices frame_starts, Indices cutoffs, Indices edge_starts, Indices edge_truths,
+                             Indices edge_weights, DoubleTable edge_values, Indices false_shards, Indices false_counts,
+                             Indices truth_shards, Indices truth_levels, bool is_greedy, CpuArray<int64_t, 3> hits,
+                             CpuArray<int64_t, 2> false_positives, CpuArray<double, 3> values, int threads) {
+    const cpu::CutoffTask task{frame_starts.data(), static_cast<int64_t>(frame_starts.shape(0)) - 1, cutoffs.data(),
+                               edge_starts.data(), edge_truths.data(), edge_weights.data(), edge_values.data(),
+                               false_shards.data(), false_counts.data(), truth_shards.data(), truth_levels.data(),
+                               static_cast<int64_t>(truth_shards.shape(0)), static_cast<int64_t>(values.shape(2)),
+                               static_cast<int64_t>(hits.shape(0)), static_cast<int64_t>(hits.shape(1)),
+                               static_cast<int64_t>(hits.shape(2))};
+    const auto rule = is_greedy ? cpu::MatchingRule::score_first : cpu::MatchingRule::best_total;
+    nb::gil_scoped_release unlocked;
+    cpu::match_at_cutoffs(task, rule, {hits.data(), false_positives.data(), values.data()}, threads);
+}
+
 template <typename T>
 static void define_floating(nb::module_& m) {
     m.def("segment_max", &segment_max<T>, "features"_a, "index"_a, "counts"_a, "out"_a, "argmax"_a.none(), "threads"_a);
@@ -296,6 +338,9 @@ NB_MODULE(_native, m) {
     m.def("rotated_nms", &rotated_nms);
     m.def("circle_nms", &circle_nms);
     m.def("points_in_boxes", &points_in_boxes);
+    m.def("greedy_centers", &greedy_centers);
+    m.def("upright_iou", &upright_iou);
+    m.def("match_at_cutoffs", &match_at_cutoffs);
     m.def("groups_agree", [](Slots slots, Slots back, int64_t size) {
         return cpu::agree(groups_of(slots, back, std::nullopt, size));
     });

@@ -1,6 +1,7 @@
 """Native kernels behind torch custom ops, each with a pure-torch reference.
 
-``PERCEPTION_OPS=reference``, set before the import, forces the references; see `dispatch`.
+``PERCEPTION_OPS=reference``, set before the import, forces the references; see `dispatch`. What only the
+evaluation asks for takes NumPy arrays and is no custom op: `cutoff_matching`, `greedy_centers` and `upright_iou`.
 """
 
 from . import cuda

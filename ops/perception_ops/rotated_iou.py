@@ -66,7 +66,7 @@ def rotated_iou_bev_aligned_reference(a: Tensor, b: Tensor) -> Tensor:
 def iou_of_pairs(a: Tensor, b: Tensor) -> Tensor:
     """IoU of row i with row i of boxes that are known to be finite float32: (K, 5), (K, 5) -> (K,)."""
     area_a, area_b = a[:, 2] * a[:, 3], b[:, 2] * b[:, 3]                                  # (K,)
-    overlap = _intersection_area(a, b).clamp(min=0).minimum(area_a).minimum(area_b)
+    overlap = intersection_area(a, b).clamp(min=0).minimum(area_a).minimum(area_b)
     return overlap / (area_a + area_b - overlap).clamp(min=_FLOOR)
 
 
@@ -108,8 +108,8 @@ def turns(yaw: Tensor) -> Tensor:
     return torch.stack([yaw.cos(), yaw.sin()], 1)
 
 
-def _intersection_area(a: Tensor, b: Tensor) -> Tensor:
-    """(K, 5), (K, 5) -> (K,) square metres."""
+def intersection_area(a: Tensor, b: Tensor) -> Tensor:
+    """Square metres of rectangle a inside rectangle b, row by row: (K, 5), (K, 5) -> (K,), in their own dtype."""
     half_x, half_y = b[:, 2, None] / 2, b[:, 3, None] / 2                                  # (K, 1)
     corners = _corners_seen_from(a, b)                                                     # (K, 4, 2)
     x, y = corners.unbind(2)                                                               # (K, 4) start of each edge

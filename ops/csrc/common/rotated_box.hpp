@@ -1,8 +1,9 @@
 // Intersection over union of rotated rectangles seen from above, by a line integral: with rectangle b axis-aligned at
 // the origin, the area of a inside b is the integral over a's outline of (clamp(x, -l/2, l/2) + l/2) dy, taken where
 // |y| <= w/2. Each edge gives three trapezoids, some of them empty: no vertex list, no sort, no case that depends on
-// rounding. Float throughout, steps and sums in the order of the torch reference, so that both decide alike at a
-// threshold; a NaN, which sizes beyond 1e19 can give, goes through to the result as it does there.
+// rounding. Steps and sums in the order of the torch reference and in one precision throughout (float, or double for
+// exact scores), so that both decide alike at a threshold; a NaN, which sizes beyond 1e19 can give, goes through to the
+// result as it does there.
 #pragma once
 
 #include <cmath>
@@ -23,10 +24,12 @@ PERCEPTION_HD inline bool is_valid(const BevBox& box) {
     return none == 0 && box.length >= 0 && box.width >= 0;
 }
 
-// A box with what each of its pairs asks for.
-struct PlacedBox {
-    float x, y, half_length, half_width, cos, sin, area;
+// A rectangle with what each of its pairs asks for.
+template <typename Number>
+struct PlacedRectangle {
+    Number x, y, half_length, half_width, cos, sin, area;
 };
+using PlacedBox = PlacedRectangle<float>;
 
 PERCEPTION_HD inline PlacedBox placed(const BevBox& box, Turn turn) {
     return {box.x, box.y, box.length / 2, box.width / 2, turn.cos, turn.sin, box.length * box.width};
@@ -50,50 +53,56 @@ PERCEPTION_HD inline bool circles_touch(float ax, float ay, float reach_a, float
     return squared_distance(ax, ay, bx, by) <= reach * reach;
 }
 
-PERCEPTION_HD inline float clamp(float value, float low, float high) {
+template <typename Number>
+PERCEPTION_HD inline Number clamp(Number value, Number low, Number high) {
     value = value < low ? low : value;
     return value > high ? high : value;
 }
 
-constexpr float smallest_divisor = 1e-8f;
+template <typename Number>
+constexpr Number smallest_divisor = Number(1e-8);
 
 // Where start + t step meets -half and +half, as ascending t; far away for an edge parallel to the border.
-PERCEPTION_HD inline void crossings(float start, float step, float half, float& enter, float& leave) {
-    const float divisor = fabsf(step) < smallest_divisor ? smallest_divisor : step;
-    const float first = (-half - start) / divisor, second = (half - start) / divisor;
+template <typename Number>
+PERCEPTION_HD inline void crossings(Number start, Number step, Number half, Number& enter, Number& leave) {
+    const Number divisor = std::fabs(step) < smallest_divisor<Number> ? smallest_divisor<Number> : step;
+    const Number first = (-half - start) / divisor, second = (half - start) / divisor;
     enter = second < first ? second : first;
     leave = second < first ? first : second;
 }
 
 // What the edge from (x, y) to (x + dx, y + dy) adds to the area inside b.
-PERCEPTION_HD inline float area_beside(float x, float y, float dx, float dy, float half_length, float half_width) {
-    float enter, leave, left, right;
+template <typename Number>
+PERCEPTION_HD inline Number area_beside(Number x, Number y, Number dx, Number dy, Number half_length,
+                                        Number half_width) {
+    Number enter, leave, left, right;
     crossings(y, dy, half_width, enter, leave);  // within b's strip
-    enter = clamp(enter, 0.0f, 1.0f);
-    leave = clamp(leave, 0.0f, 1.0f);
+    enter = clamp(enter, Number(0), Number(1));
+    leave = clamp(leave, Number(0), Number(1));
     crossings(x, dx, half_length, left, right);
     left = clamp(left, enter, leave);
     right = clamp(right, enter, leave);
-    const float at_enter = clamp(x + enter * dx, -half_length, half_length) + half_length;
-    const float at_left = clamp(x + left * dx, -half_length, half_length) + half_length;
-    const float at_right = clamp(x + right * dx, -half_length, half_length) + half_length;
-    const float at_leave = clamp(x + leave * dx, -half_length, half_length) + half_length;
+    const Number at_enter = clamp(x + enter * dx, -half_length, half_length) + half_length;
+    const Number at_left = clamp(x + left * dx, -half_length, half_length) + half_length;
+    const Number at_right = clamp(x + right * dx, -half_length, half_length) + half_length;
+    const Number at_leave = clamp(x + leave * dx, -half_length, half_length) + half_length;
     return ((left - enter) * ((at_left + at_enter) / 2) + (right - left) * ((at_right + at_left) / 2) +
             (leave - right) * ((at_leave + at_right) / 2)) * dy;
 }
 
 // Square metres of a inside b. The turn between the two comes from the sines and cosines of each, so that a large yaw
 // loses nothing.
-PERCEPTION_HD inline float overlap_of(const PlacedBox& a, const PlacedBox& b) {
-    const float x = a.x - b.x, y = a.y - b.y;
-    const float center_x = b.cos * x + b.sin * y, center_y = b.cos * y - b.sin * x;  // in the frame of b
-    const float cos = a.cos * b.cos + a.sin * b.sin, sin = a.sin * b.cos - a.cos * b.sin;
-    const float lx = cos * a.half_length, ly = sin * a.half_length;  // half of a's sides, turned
-    const float wx = -(sin * a.half_width), wy = cos * a.half_width;
-    const float x0 = (wx + lx) + center_x, y0 = (ly + wy) + center_y;  // counter-clockwise from the front left
-    const float x1 = (wx - lx) + center_x, y1 = (wy - ly) + center_y;
-    const float x2 = center_x - (wx + lx), y2 = center_y - (ly + wy);
-    const float x3 = center_x - (wx - lx), y3 = center_y - (wy - ly);
+template <typename Number>
+PERCEPTION_HD inline Number overlap_of(const PlacedRectangle<Number>& a, const PlacedRectangle<Number>& b) {
+    const Number x = a.x - b.x, y = a.y - b.y;
+    const Number center_x = b.cos * x + b.sin * y, center_y = b.cos * y - b.sin * x;  // in the frame of b
+    const Number cos = a.cos * b.cos + a.sin * b.sin, sin = a.sin * b.cos - a.cos * b.sin;
+    const Number lx = cos * a.half_length, ly = sin * a.half_length;  // half of a's sides, turned
+    const Number wx = -(sin * a.half_width), wy = cos * a.half_width;
+    const Number x0 = (wx + lx) + center_x, y0 = (ly + wy) + center_y;  // counter-clockwise from the front left
+    const Number x1 = (wx - lx) + center_x, y1 = (wy - ly) + center_y;
+    const Number x2 = center_x - (wx + lx), y2 = center_y - (ly + wy);
+    const Number x3 = center_x - (wx - lx), y3 = center_y - (wy - ly);
     return area_beside(x0, y0, x1 - x0, y1 - y0, b.half_length, b.half_width) +
            area_beside(x1, y1, x2 - x1, y2 - y1, b.half_length, b.half_width) +
            area_beside(x2, y2, x3 - x2, y3 - y2, b.half_length, b.half_width) +
@@ -107,7 +116,7 @@ PERCEPTION_HD inline float iou_of(const PlacedBox& a, const PlacedBox& b) {
     overlap = overlap > a.area ? a.area : overlap;
     overlap = overlap > b.area ? b.area : overlap;
     const float joined = a.area + b.area - overlap;
-    return overlap / (joined < smallest_divisor ? smallest_divisor : joined);
+    return overlap / (joined < smallest_divisor<float> ? smallest_divisor<float> : joined);
 }
 
 }  // namespace perception
