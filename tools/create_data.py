@@ -7,6 +7,7 @@ Examples:
     python tools/create_data.py synthetic data/night --look night    # the same drives in the dark
     python tools/create_data.py synthetic data/towns --towns 8 --train-scenes 160 --val-scenes 24 --channels CAM_FRONT
     python tools/create_data.py index nuscenes data/nuscenes --version v1.0-trainval --split train
+    python tools/create_data.py index waymo data/waymo --split train --skip-corrupt
     python tools/create_data.py objects nuscenes data/nuscenes --split train --out data/nuscenes-objects
     python tools/create_data.py counts configs/daformer/daformer_gta2cityscapes.py
     python tools/create_data.py partition data/places.csv --tau-max 5000 1000 200 --out data/partition.parquet

@@ -4,13 +4,15 @@ Examples:
     python tools/replay.py CONFIG CHECKPOINT data/synthetic:scene-0003                     # at the sensor's pace
     python tools/replay.py CONFIG CHECKPOINT log.mcap --rate 0 --pictures 8                # as fast as it goes
     python tools/replay.py CONFIG CHECKPOINT data/nuscenes --scene scene-0061 --keyframes
+    python tools/replay.py CONFIG CHECKPOINT data/waymo/validation/segment-1024_with_camera_labels.tfrecord
     python tools/replay.py CONFIG CHECKPOINT log.mcap --source-options base_frame=base_link topic=/lidar/points
     python tools/replay.py SEGMENTOR CHECKPOINT data/synthetic:scene-0003 --keyframes --cameras CAM_FRONT CAM_BACK
     python tools/replay.py SEGMENTOR CHECKPOINT folder/of/pictures --source-options fps=25
 
-The source is a nuScenes scene (ROOT:SCENE), an Argoverse 2 log folder, a KITTI raw drive or object root, a folder of
-point clouds or of pictures, or an MCAP file with Foxglove schemas; NAME:PATH says which if the path does not. At
---rate 1 frames are released at their recorded times and those that the model is too slow for are dropped and counted.
+The source is a nuScenes scene (ROOT:SCENE), an Argoverse 2 log folder, a Waymo segment (a TFRecord, or its file in
+the folder lidar of the Parquet form), a KITTI raw drive or object root, a folder of point clouds or of pictures, or an
+MCAP file with Foxglove schemas; NAME:PATH says which if the path does not. At --rate 1 frames are released at their
+recorded times and those that the model is too slow for are dropped and counted.
 For a model of pictures each camera of a frame is a frame of its own, called TOKEN/CAMERA, with the frame's time.
 
 Writes predictions.jsonl (one line a frame; masks of pixels and points lie beside it in predictions_masks),

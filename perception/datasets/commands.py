@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ConfigError
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
-INDEXED = ("nuscenes", "argoverse2")
+INDEXED = ("nuscenes", "argoverse2", "waymo")
 
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,7 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     _add_source(parser)
     parser.add_argument("--out", type=Path, help="Parquet file (default: in ROOT, where the data set looks for it)")
     parser.add_argument("--max-sweeps", type=int, default=10, help="earlier sweeps to list with a frame (%(default)s)")
+    parser.add_argument("--skip-corrupt", action="store_true", help="waymo: leave corrupt records out and count them")
 
 
 def add_objects_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,20 +67,32 @@ def make_index(args: argparse.Namespace, progress: Progress = iter) -> str:
 
     Raises:
         DataError: the data set is absent or malformed, or holds nothing of the split.
-        ConfigError: the split or version is unknown, or ``max_sweeps`` is negative.
+        ConfigError: the split or version is unknown, ``max_sweeps`` is negative, or the data set has no records to
+            skip.
     """
     if args.max_sweeps < 0:
         raise ConfigError(f"--max-sweeps must be >= 0, got {args.max_sweeps}")
+    if args.skip_corrupt and args.dataset != "waymo":
+        raise ConfigError(f"--skip-corrupt is for records, which {args.dataset} has none of")
     if args.dataset == "nuscenes":
         from .nuscenes_index import build_nuscenes_index
 
         path = build_nuscenes_index(
             args.root, args.version, args.split, args.out, max_sweeps=args.max_sweeps, progress=progress
         )
-    else:
+    elif args.dataset == "argoverse2":
         from .argoverse2 import build_argoverse2_index
 
         path = build_argoverse2_index(args.root, args.split, args.out, max_sweeps=args.max_sweeps, progress=progress)
+    else:
+        from .waymo_open import build_waymo_index
+
+        path, skipped = build_waymo_index(
+            args.root, args.split, args.out, max_sweeps=args.max_sweeps, skip_corrupt=args.skip_corrupt,
+            progress=progress,
+        )
+        if args.skip_corrupt:
+            return f"wrote {path}, skipped {skipped} corrupt records"
     return f"wrote {path}"
 
 
@@ -106,7 +119,7 @@ def make_objects(args: argparse.Namespace, progress: Progress = iter) -> str:
     if args.dataset == "nuscenes":
         config.update(type="NuScenesDataset", version=args.version)
     else:
-        config.update(type="Argoverse2Dataset")
+        config.update(type="Argoverse2Dataset" if args.dataset == "argoverse2" else "WaymoDataset")
     count = build_object_database(progress(DATASETS.build(config)), args.out, min_points=args.min_points)
     return f"wrote {count} objects to {args.out}"
 

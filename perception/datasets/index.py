@@ -34,7 +34,7 @@ class IndexSource:
     """What an index was made from.
 
     Args:
-        dataset: "nuscenes" or "argoverse2".
+        dataset: "nuscenes", "argoverse2" or "waymo".
         split: name of the split.
         version: version of the tables, "" if the data set has none.
         max_sweeps: earlier sweeps listed with each frame at most.
@@ -59,12 +59,16 @@ class IndexSource:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """One LiDAR sweep: its file and time, the vehicle's pose at that time, and the LiDAR's on the vehicle if known."""
+    """One LiDAR sweep: its file and time, the vehicle's pose at that time, and the LiDAR's on the vehicle if known.
+
+    ``offset`` is the byte at which its record begins in a file of records; None of other files.
+    """
 
     path: str
     timestamp_ns: int
     global_from_ego: Sequence[float]
     ego_from_lidar: Sequence[float] | None
+    offset: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ def pose_from_row(row: Sequence[float]) -> SE3:
 
 _NUMBERS = pa.list_(pa.float64())
 _SWEEP = pa.struct(
-    [("path", pa.string()), ("timestamp_ns", pa.int64()), ("global_from_ego", _NUMBERS), ("ego_from_lidar", _NUMBERS)]
+    [("path", pa.string()), ("timestamp_ns", pa.int64()), ("global_from_ego", _NUMBERS), ("ego_from_lidar", _NUMBERS),
+     ("offset", pa.int64())]
 )
 _CAMERA = pa.struct([
     ("name", pa.string()), ("path", pa.string()), ("timestamp_ns", pa.int64()), ("width", pa.int32()),
@@ -260,4 +265,5 @@ class FrameIndex:
 
 
 def _record(kind: type[Record], row: dict[str, Any]) -> Record:
-    return kind(**{field.name: row[field.name] for field in fields(kind)})    # type: ignore[arg-type]  # a dataclass
+    names = [field.name for field in fields(kind)]                            # type: ignore[arg-type]  # a dataclass
+    return kind(**{name: row[name] for name in names if name in row})         # an older index lacks the late ones

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -97,9 +97,17 @@ class IndexedDataset(FrameDataset):
         return {key: value for key, value in vars(self).items() if key not in ("index", "_labels_by_frame")}
 
     @staticmethod
-    @abstractmethod
     def read_sweep(path: Path, ego_from_lidar: SE3 | None) -> PointCloud:
-        """Points of one sweep in the ego frame of its own time."""
+        """Points of the sweep in a file, in the ego frame of its own time; for `sweep_reader`."""
+        raise NotImplementedError(f"the sweeps of {path} have no file of their own")
+
+    def sweep_reader(self, sweep: SweepRecord) -> Callable[[], PointCloud]:
+        """Reads the points of a sweep, in the ego frame of its own time; goes through the processes of a data loader.
+
+        That of `read_sweep`, where every sweep has a file of its own.
+        """
+        ego_from_lidar = None if sweep.ego_from_lidar is None else pose_from_row(sweep.ego_from_lidar)
+        return partial(self.read_sweep, self.root / sweep.path, ego_from_lidar)
 
     @abstractmethod
     def class_of(self, category: str) -> str | None:
@@ -140,20 +148,25 @@ class IndexedDataset(FrameDataset):
     def load(self, index: int) -> Frame:
         """Read one frame: points and boxes in the ego frame, pictures and earlier sweeps as files to read later."""
         record = self.index.record(index)
+        ego_from_global = pose_from_row(record.lidar.global_from_ego).inverse()
+        points = self.sweep_reader(record.lidar)()
+        return self.frame_of(record, points, self._load_cameras(record, ego_from_global))
+
+    def frame_of(self, record: FrameRecord, points: PointCloud, cameras: dict[str, Camera]) -> Frame:
+        """The frame of a row with the points and pictures that were read for it."""
         lidar = record.lidar
         global_from_ego = pose_from_row(lidar.global_from_ego)
         ego_from_global = global_from_ego.inverse()
-        ego_from_lidar = None if lidar.ego_from_lidar is None else pose_from_row(lidar.ego_from_lidar)
         return Frame(
             token=record.token,
             timestamp_ns=lidar.timestamp_ns,
             scene=record.scene,
             global_from_ego=global_from_ego,
-            points=self.read_sweep(self.root / lidar.path, ego_from_lidar),
+            points=points,
             sweeps=tuple(self._sweep(sweep, ego_from_global) for sweep in record.sweeps[: self.num_sweeps]),
-            cameras=self._load_cameras(record, ego_from_global),
+            cameras=cameras,
             annotations=None if record.objects is None else self._annotations(record, global_from_ego),
-            ego_from_lidar=ego_from_lidar,
+            ego_from_lidar=None if lidar.ego_from_lidar is None else pose_from_row(lidar.ego_from_lidar),
             vector_map=self.local_map(record, global_from_ego),
         )
 
@@ -175,11 +188,10 @@ class IndexedDataset(FrameDataset):
         return offsets, labels_of([known[name] for name in categories], self.classes).numpy()
 
     def _sweep(self, sweep: SweepRecord, ego_from_global: SE3) -> Sweep:
-        ego_from_lidar = None if sweep.ego_from_lidar is None else pose_from_row(sweep.ego_from_lidar)
         return Sweep(
             timestamp_ns=sweep.timestamp_ns,
             ego_from_sweep=ego_from_global @ pose_from_row(sweep.global_from_ego),
-            load=partial(self.read_sweep, self.root / sweep.path, ego_from_lidar),
+            load=self.sweep_reader(sweep),
         )
 
     def _load_cameras(self, record: FrameRecord, ego_from_global: SE3) -> dict[str, Camera]:

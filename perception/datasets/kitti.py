@@ -6,6 +6,7 @@ Velodyne's moved straight down by its mounting height, 1.73 m, so z = 0 is the r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,13 @@ def read_labels(path: Path) -> tuple[list[str], KittiRows]:
     Raises:
         DataError: the file is absent, or a line has not 15 columns (16 with a score).
     """
+    names, table = read_label_columns(path)
+    return names, KittiRows(location=table[:, 10:13], size_hwl=table[:, 7:10], rotation_y=table[:, 13])
+
+
+def read_label_columns(path: Path) -> tuple[list[str], Tensor]:
+    """Types, and (K, 15) float64: truncated, occluded, alpha, left, top, right, bottom, height, width, length, x, y,
+    z, rotation_y, and the score, which is NaN where the line has none. Raises DataError as `read_labels` does."""
     if not path.is_file():
         raise DataError(path, "file", "a label file", "no such file")
     names, numbers = [], []
@@ -199,9 +207,8 @@ def read_labels(path: Path) -> tuple[list[str], KittiRows]:
         if len(row) not in (14, 15):
             raise DataError(path, f"line {place}", "15 columns, or 16 with a score", f"{1 + len(row)}")
         names.append(name)
-        numbers.append(row[7:14])
-    table = torch.tensor(numbers, dtype=torch.float64).view(-1, 7)      # (K, 7): height width length x y z rotation_y
-    return names, KittiRows(location=table[:, 3:6], size_hwl=table[:, :3], rotation_y=table[:, 6])
+        numbers.append(row if len(row) == 15 else [*row, math.nan])
+    return names, torch.tensor(numbers, dtype=torch.float64).view(-1, 15)
 
 
 def read_camera(path: Path, calibration: KittiCalibration, timestamp_ns: int) -> Camera:

@@ -75,7 +75,8 @@ class WaymoRows:
         width: (K,) [m].
         height: (K,) [m].
         heading: (K,) about +z from +x [rad].
-        speed: (K, 2) speed_x, speed_y [m/s], vehicle frame, NaN where unknown; or None.
+        speed: (K, 2) speed_x, speed_y [m/s], vehicle frame, NaN where unknown; or None. In Waymo's files they stand
+            along the axes of the global frame.
     """
 
     center: Tensor

@@ -1,4 +1,4 @@
-"""What every data set promises, on the small nuScenes root and on a folder of clouds."""
+"""What every data set promises, on the small nuScenes root, on Waymo's two formats and on a folder of clouds."""
 
 import pickle
 import subprocess
@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.runner import Runner
+from small_waymo import frame as waymo_frame
+from small_waymo import opened, write_v1, write_v2
 from torch.utils.data import DataLoader
 
 from perception.datasets.base import FrameDataset, labels_of
@@ -62,6 +64,18 @@ def test_workers_yield_the_frames_of_none(dataset, context, workers):
     frames = list(loader)
     for key, frame in zip(keys, frames, strict=True):
         assert_same_frames(frame, dataset[key])
+
+
+@pytest.mark.parametrize("write", [write_v1, write_v2])
+def test_frames_out_of_files_of_many_come_out_of_workers_as_of_none(tmp_path: Path, write):
+    write(tmp_path, [waymo_frame(step) for step in range(3)])
+    dataset = opened(tmp_path, num_sweeps=2, cameras=("FRONT",), transforms=AUGMENTATION, seed=3)
+    wanted = [dataset[key] for key in ((1, 2), (0, 0))]                # files are open when workers are forked
+    loader = DataLoader(dataset, sampler=[(1, 2), (0, 0)], collate_fn=first, num_workers=2)
+    for ours, theirs in zip(loader, wanted, strict=True):
+        assert_same_frames(ours, theirs)
+    assert_same_frames(pickle.loads(pickle.dumps(dataset))[1, 2], wanted[0])
+    assert not torch.equal(dataset[0, 2].points.data, wanted[0].points.data)
 
 
 def test_frames_with_unread_sweeps_come_out_of_a_worker(dataset):
@@ -129,7 +143,8 @@ def test_labels_count_from_the_class_list():
 
 def test_every_listed_dataset_is_registered_under_its_name():
     names = list_datasets()
-    assert set(names) >= {"NuScenesDataset", "Argoverse2Dataset", "KittiDataset", "KittiRawDrive", "PointCloudFolder"}
+    assert set(names) >= {"NuScenesDataset", "Argoverse2Dataset", "KittiDataset", "KittiRawDrive", "PointCloudFolder",
+                          "WaymoDataset"}
     for name in names:
         assert dataset_class(name) is DATASETS.get(name)
         assert issubclass(dataset_class(name), FrameDataset)

@@ -131,6 +131,19 @@ def test_files_of_labels_come_back_and_an_index_from_before_them_has_none(tmp_pa
     assert open_index(path).record(0).panoptic is None
 
 
+def test_places_in_files_of_records_come_back_and_an_index_from_before_them_has_none(tmp_path):
+    path = tmp_path / "i.parquet"
+    row = frame("a")
+    write_index(path, [replace(row, lidar=replace(row.lidar, offset=5_000_000_000))], SOURCE)
+    assert open_index(path).record(0).lidar.offset == 5_000_000_000
+    assert open_index(path).record(0).sweeps[0].offset is None
+    table = pq.read_table(path)
+    plain = [{name: value for name, value in entry.items() if name != "offset"} for entry in table["lidar"].to_pylist()]
+    column = table.schema.get_field_index("lidar")
+    pq.write_table(table.set_column(column, "lidar", pa.array(plain)), path)
+    assert open_index(path).record(0).lidar == row.lidar
+
+
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "i.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(DataError, match=r"index: expected a Parquet file, .*; make it with"):

@@ -52,7 +52,8 @@ def test_the_kind_can_be_said(shared_data: Path):
 
 def test_every_source_has_a_name_and_a_layout_of_its_own():
     sources = known_sources()
-    assert set(sources) == {"nuscenes", "argoverse2", "kitti_raw", "kitti_object", "folder", "mcap", "pictures"}
+    assert set(sources) == {"nuscenes", "argoverse2", "kitti_raw", "kitti_object", "waymo", "folder", "mcap",
+                            "pictures"}
     assert len({cls.LAYOUT for cls in sources.values()}) == len(sources)
 
 

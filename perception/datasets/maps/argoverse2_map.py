@@ -11,15 +11,13 @@ import shapely
 from shapely import LineString, Polygon
 
 from ...errors import DataError
-from .map_elements import MapLayers, geometry_array, lines_of, mended, parts_of, united
+from .map_elements import MapLayers, geometry_array, lines_of, mended, parts_of, runs_along, united
 from .world_map import WorldMap
 
 if TYPE_CHECKING:
     from av2.map.map_api import ArgoverseStaticMap
 
 UNPAINTED = ("NONE", "UNKNOWN")
-EDGE_DISTANCE = 0.5                                  # [m] from the edge of the drivable area
-SAMPLE_STEP = 0.5                                    # [m] between the places where it is measured
 LOGS_KEPT = 64                                       # a log's map takes a few hundred kilobytes
 
 
@@ -64,14 +62,8 @@ def painted_dividers(api: ArgoverseStaticMap, edge: shapely.Geometry) -> list[Li
             key = shapely.to_wkb(shapely.normalize(shapely.force_2d(line)))
             between[key] = between.get(key, False) or neighbor is not None
             shapes.setdefault(key, line)
-    lines = [line for key, line in shapes.items() if between[key] or not _runs_along(line, edge)]
+    lines = [line for key, line in shapes.items() if between[key] or not runs_along(line, edge)]
     return lines_of(shapely.line_merge(shapely.MultiLineString(lines))) if lines else []
-
-
-def _runs_along(line: LineString, edge: shapely.Geometry) -> bool:
-    """Whether more than half of a line is near the edge."""
-    places = shapely.points(shapely.get_coordinates(shapely.segmentize(line, SAMPLE_STEP)))
-    return float((shapely.distance(places, edge) < EDGE_DISTANCE).mean()) > 0.5
 
 
 def _open(path: Path) -> ArgoverseStaticMap:

@@ -8,7 +8,7 @@ are some, are carried along and interpolated at the cuts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +27,8 @@ CLOCKWISE, COUNTER_CLOCKWISE = -1.0, 1.0
 JOIN_GRID = 1e-7                                     # [m] unions are computed on it
 TIE = 1e-6                                           # relative difference of areas that are the same but for rounding
 PARALLEL = 0.01                                      # 1 - |cos| below it: less than 8 degrees apart
+EDGE_DISTANCE = 0.5                                  # [m] a line so near to the edge of the road runs along it
+SAMPLE_STEP = 0.5                                    # [m] between the places where that is measured
 
 Element: TypeAlias = tuple[int, np.ndarray]          # label, (V, 2 or 3) float64 vertices [m]
 
@@ -39,11 +41,13 @@ class MapLayers:
         dividers: lines between lanes and between the directions of a road.
         areas: polygons whose union is where vehicles drive.
         crossings: polygons of pedestrian crossings, one a marking.
+        edges: lines where the road ends, the road to their right, of a map that has them instead of areas.
     """
 
     dividers: np.ndarray
     areas: np.ndarray
     crossings: np.ndarray
+    edges: np.ndarray = field(default_factory=lambda: geometry_array([]))
 
 
 def map_elements(layers: MapLayers, window: MapWindow) -> list[Element]:
@@ -51,9 +55,9 @@ def map_elements(layers: MapLayers, window: MapWindow) -> list[Element]:
 
     Everything is first cut by the region. A divider stays as it is, one element a piece. The boundary is the outline of
     the union of all areas: outer rings run clockwise and holes counter-clockwise, so that the road lies to the right;
-    each is cut by the region less its inset, and the pieces that meet are joined. Crossings that belong together are
-    united (see `united_crossings`), run counter-clockwise, are cut likewise, and what is left of one is one element,
-    even in several pieces. Then all are simplified.
+    each is cut by the region less its inset, and the pieces that meet are joined. Edges are cut likewise. Crossings
+    that belong together are united (see `united_crossings`), run counter-clockwise, are cut likewise, and what is left
+    of one is one element, even in several pieces. Then all are simplified.
 
     Args:
         layers: in the ego frame. Polygons that cross themselves are mended by `shapely.make_valid`.
@@ -67,6 +71,7 @@ def map_elements(layers: MapLayers, window: MapWindow) -> list[Element]:
         *((CROSSING, line) for line in crossing_lines(clipped_areas(layers.crossings, outer), inner)),
         *((DIVIDER, line) for line in lines_of(shapely.intersection(layers.dividers, outer))),
         *((BOUNDARY, line) for line in boundary_lines(clipped_areas(layers.areas, outer), inner)),
+        *((BOUNDARY, line) for edge in layers.edges for line in cut(edge, inner)),
     ]
     return [(label, vertices_of(line, window.tolerance)) for label, line in lines]
 
@@ -171,6 +176,12 @@ def cut(line: LineString, region: Polygon) -> list[LineString]:
     """The pieces of a line in a region; those that meet end to end are one, such as where a ring begins."""
     pieces = lines_of(shapely.intersection(line, region))
     return lines_of(shapely.line_merge(shapely.MultiLineString(pieces))) if len(pieces) > 1 else pieces
+
+
+def runs_along(line: LineString, edge: BaseGeometry) -> bool:
+    """Whether more than half of a line is within 0.5 m of the edge of the road, seen from above."""
+    places = shapely.points(shapely.get_coordinates(shapely.segmentize(line, SAMPLE_STEP)))
+    return float((shapely.distance(places, edge) < EDGE_DISTANCE).mean()) > 0.5
 
 
 def joined(pieces: Sequence[LineString]) -> LineString:

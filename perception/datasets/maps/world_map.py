@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ class WorldMap:
         for kind, geometries in vars(layers).items():
             if not np.isfinite(shapely.get_coordinates(geometries, include_z=self.has_heights)).all():
                 raise DataError(path, kind, "finite coordinates", "NaN or infinity")
-        self.layers = MapLayers(layers.dividers, mended(layers.areas), mended(layers.crossings))
+        self.layers = replace(layers, areas=mended(layers.areas), crossings=mended(layers.crossings))
         self.path = path
         self._trees = {kind: STRtree(geometries) for kind, geometries in vars(self.layers).items()}
 

@@ -39,6 +39,10 @@ class Row:
         r_squared: of the straight line through all sizes.
         time_exponent: p of time ~ size^p, see `scaling.fitted_exponent`.
         memory_exponent: that of the peak memory.
+        samples: frames of an evaluation.
+        score: its headline number.
+        reference_score: the same number of the reference.
+        identical: whether every number of the evaluation is that of the reference, to 1e-9.
     """
 
     name: str
@@ -66,14 +70,20 @@ class Row:
     r_squared: float | None = None
     time_exponent: float | None = None
     memory_exponent: float | None = None
+    samples: int | None = None
+    score: float | None = None
+    reference_score: float | None = None
+    identical: bool | None = None
 
 
 REQUIRED = ("name", "size", "dtype", "threads", "ms", "reference_ms", "ratio")
+OF_EVALUATIONS = ("samples", "identical")           # what every row of an evaluation tells, if only that it is unknown
 UNLESS_ALIKE = ("dtype", "threads")                 # columns that a table leaves out where they hold one value
 HEADINGS = {                                       # field: (heading, format)
     "name": ("", "{}"),
     "stage": ("stage", "{}"),
     "variant": ("variant", "{}"),
+    "samples": ("samples", "{:,}"),
     "size": ("size", "{:,}"),
     "dtype": ("dtype", "{}"),
     "threads": ("threads", "{}"),
@@ -95,14 +105,19 @@ HEADINGS = {                                       # field: (heading, format)
     "r_squared": ("R²", "{:.4f}"),
     "time_exponent": ("time ~ N^", "{:.2f}"),
     "memory_exponent": ("memory ~ N^", "{:.2f}"),
+    "score": ("score", "{:.10f}"),
+    "reference_score": ("reference score", "{:.10f}"),
+    "identical": ("identical", "{}"),
 }
 
 
 def as_records(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Rows for a JSON file: `REQUIRED` always, of the rest what was measured."""
-    return [
-        {key: value for key, value in asdict(row).items() if value is not None or key in REQUIRED} for row in rows
-    ]
+    """Rows for a JSON file: `REQUIRED` always, `OF_EVALUATIONS` where there are samples, else what was measured."""
+    records = []
+    for row in rows:
+        always = REQUIRED if row.samples is None else (*REQUIRED, *OF_EVALUATIONS)
+        records.append({key: value for key, value in asdict(row).items() if value is not None or key in always})
+    return records
 
 
 def as_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

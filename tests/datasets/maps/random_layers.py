@@ -13,8 +13,9 @@ def layers(
     dividers: list[BaseGeometry] | None = None,
     areas: list[BaseGeometry] | None = None,
     crossings: list[BaseGeometry] | None = None,
+    edges: list[BaseGeometry] | None = None,
 ) -> MapLayers:
-    return MapLayers(*(geometry_array(shapes or []) for shapes in (dividers, areas, crossings)))
+    return MapLayers(*(geometry_array(shapes or []) for shapes in (dividers, areas, crossings, edges)))
 
 
 def random_layers(seed: int) -> MapLayers:

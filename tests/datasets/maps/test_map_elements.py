@@ -35,6 +35,12 @@ def test_a_straight_road_has_two_edges_with_the_road_to_their_right():
     assert sorted(lines(found, BOUNDARY)) == [[[-29.8, 5], [29.8, 5]], [[29.8, -4], [-29.8, -4]]]
 
 
+def test_an_edge_is_a_boundary_that_keeps_its_sense_and_is_cut_by_the_inset():
+    found = map_elements(layers(edges=[LineString([(40, 5), (-100, 5)]), LineString([(0, 99), (9, 99)])]), WINDOW)
+    assert found[0][1].tolist() == [[29.8, 5], [-29.8, 5]]
+    assert [label for label, _ in found] == [BOUNDARY]
+
+
 def test_lanes_of_one_road_have_no_boundary_between_them():
     found = map_elements(layers(areas=[box(-100, -4, 100, 0), box(-100, 0, 100, 5)]), WINDOW)
     assert sorted(lines(found, BOUNDARY)) == [[[-29.8, 5], [29.8, 5]], [[29.8, -4], [-29.8, -4]]]

@@ -1,0 +1,1 @@
+"""Waymo Open Dataset without TensorFlow: records, messages, range images, labels and maps."""
