@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,22 @@ def write_json(path: Path | str, content: Any, indent: int | None = 2) -> Path:
     """Write ``content`` as JSON, whole or not at all; returns the path."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=indent)
+    return Path(path)
+
+
+def write_json_entries(
+    path: Path | str, head: Mapping[str, Any], name: str, entries: Iterable[tuple[str, Any]]
+) -> Path:
+    """Write ``{**head, name: dict(entries)}`` as JSON on one line, whole or not at all; returns the path.
+
+    One entry is in memory at a time. Their keys must differ, and ``name`` from those of the head.
+    """
+    start = json.dumps({**head, name: {}}).removesuffix("}}")
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(start)
+        for number, (key, value) in enumerate(entries):
+            file.write(f"{', ' if number else ''}{json.dumps(key)}: {json.dumps(value)}")
+        file.write("}}")
     return Path(path)
 
 

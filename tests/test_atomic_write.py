@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perception.atomic_write import atomic_path, write_json
+from perception.atomic_write import atomic_path, write_json, write_json_entries
 
 
 def test_an_exception_leaves_the_old_content_and_no_leftover(tmp_path: Path):
@@ -38,4 +38,19 @@ def test_others_may_read_the_file_as_the_umask_says(tmp_path: Path):
 def test_what_json_cannot_hold_writes_nothing(tmp_path: Path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         write_json(tmp_path / "a.json", {1, 2})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("entries", [{}, {"a": [1.5, None]}, {'"quoted"': [], "ü": {"b": 0.1}}])
+@pytest.mark.parametrize("head", [{}, {"meta": {"use_lidar": True}}])
+def test_entries_one_by_one_give_the_text_of_the_whole(
+    tmp_path: Path, head: dict[str, object], entries: dict[str, object]
+):
+    path = write_json_entries(tmp_path / "a.json", head, "results", iter(entries.items()))
+    assert path.read_text() == json.dumps({**head, "results": entries})
+
+
+def test_an_entry_that_cannot_be_made_writes_nothing(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError):
+        write_json_entries(tmp_path / "a.json", {}, "results", ((str(number), 1 / number) for number in (1, 0)))
     assert list(tmp_path.iterdir()) == []
