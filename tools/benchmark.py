@@ -1,4 +1,4 @@
-"""Time ops, the stages of models, whole predictions and the map evaluation, beside what the machine can do at best.
+"""Time ops, the stages of models, whole predictions and evaluations, beside what the machine can do at best.
 
 Examples:
     python tools/benchmark.py ops --threads 1
@@ -6,7 +6,7 @@ Examples:
     python tools/benchmark.py model configs/flatformer/flatformer_synthetic.py --points 35000 --fuse --compile
     python tools/benchmark.py encoder --pillars 30000 --json work_dirs/encoder.json
     python tools/benchmark.py scaling --threads 2
-    python tools/benchmark.py eval --samples 500 --predictions 50
+    python tools/benchmark.py eval --only nuscenes --samples 600 --json work_dirs/evaluations.json
     python tools/benchmark.py compare configs/flatformer/flatformer_nuscenes.py \
 configs/centerpoint_pillar/centerpoint_pillar02_nuscenes.py --source data/nuscenes --scene scene-0061
     python tools/benchmark.py segmentation --size 512 1024 --fuse --threads 2 --json work_dirs/segmentation.json
@@ -162,11 +162,12 @@ def prepare_mixers(args: argparse.Namespace, device: torch.device) -> Measure:
 
 
 def prepare_eval(args: argparse.Namespace, device: torch.device) -> Measure:
-    """Average precisions of vector maps."""
-    from perception.engine.benchmark.map_evaluation import benchmark_map_evaluation
+    """Evaluations of boxes and maps."""
+    from perception.engine.benchmark.evaluations import benchmark_evaluations
 
+    names = list(dict.fromkeys(args.only))
     return partial(
-        benchmark_map_evaluation, samples=args.samples, predictions=args.predictions, repeats=args.repeats
+        benchmark_evaluations, names=names, samples=args.samples, predictions=args.predictions, repeats=args.repeats
     )
 
 

@@ -1,4 +1,4 @@
-"""Argoverse 2 3D detection: AP, the three true-positive errors and CDS, computed by av2's own code, unrounded.
+"""Argoverse 2 3D detection: AP, the three true-positive errors and CDS; av2's numbers, unrounded.
 
 Wilson et al., "Argoverse 2: Next Generation Datasets for Self-Driving Perception and Forecasting", NeurIPS 2021.
 Boxes are in the ego frame of their sweep. Kept are boxes nearer than ``max_range_m`` that touch the region of interest
@@ -6,8 +6,8 @@ Boxes are in the ego frame of their sweep. Kept are boxes nearer than ``max_rang
 in a sweep. Every detection looks at its nearest label only; the best scored one of a label is right if the centres are
 nearer than 0.5, 1, 2 or 4 m in xyz. A category without labels enters the average as AP 0, ATE 2, ASE 1, AOE pi, CDS 0.
 
-av2's ``evaluate`` starts a pool of processes and rounds to three decimals; here its parts (``accumulate`` and
-``summarize_metrics``) run in this process.
+There are two backends of the same numbers: "fast" works on columns of all sweeps at once, "official" is av2's own code.
+av2 leaves the order of equal scores within a sweep open; the fast one keeps that of the table.
 """
 
 from __future__ import annotations
@@ -19,13 +19,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
 
 from perception.errors import DataError
 from perception.registry import METRICS
 from perception.structures import Frame, Predictions
 
-from .argoverse2_results import BOX_COLUMNS, UUID_COLUMNS, argoverse2_rows, concat_rows, write_argoverse2_results
+from .argoverse2_results import (
+    BOX_COLUMNS,
+    STORED_COLUMNS,
+    argoverse2_rows,
+    concat_rows,
+    rows_of_stored,
+    stored_rows,
+    write_argoverse2_results,
+)
+from .detection.argoverse2_columns import check_table
+from .detection.argoverse2_fast import score_fast
+from .detection.argoverse2_official import score_officially
+from .detection.argoverse2_settings import Argoverse2Settings
+from .stored_frames import StoredFrames
+from .streaming_metric import StreamingMetric, with_predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SWEEP_COLUMNS = (*UUID_COLUMNS, "category")
+BACKENDS = ("fast", "official")
 COLUMNS = {"AP": "AP", "ATE": "ATE_m", "ASE": "ASE", "AOE": "AOE_rad", "CDS": "CDS"}   # av2's name: ours, with the unit
 AVERAGE = "AVERAGE_METRICS"
 
@@ -76,6 +89,7 @@ def evaluate_argoverse2(
     *,
     split_dir: Path | str | None = None,
     only_roi: bool = True,
+    backend: str = "fast",
     **config: Any,
 ) -> Argoverse2Scores:
     """Score detections against labels.
@@ -85,23 +99,24 @@ def evaluate_argoverse2(
         labels: the same with ``num_interior_pts`` in place of the score.
         split_dir: folder of the logs (``sensor/val``), whose maps and poses give the region of interest.
         only_roi: count only boxes that touch the region of interest.
-        config: further fields of av2's ``DetectionCfg``, such as ``max_range_m`` or ``categories``.
+        backend: "fast", or "official" for av2's own code.
+        config: further fields of `Argoverse2Settings`, such as ``max_range_m`` or ``categories``.
 
     Raises:
-        ValueError: a column is missing or not finite, or ``only_roi`` without ``split_dir``.
+        ValueError: a column is missing, a number is not finite, a quaternion has no length, ``only_roi`` without
+            ``split_dir``, or the backend is unknown.
         DataError: a log's map or poses are missing.
     """
-    from av2.evaluation.detection.eval import summarize_metrics
-    from av2.evaluation.detection.utils import DetectionCfg
-
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     if only_roi and split_dir is None:
         raise ValueError("only_roi needs split_dir, the folder of the logs with their maps")
-    _check_table("detections", detections, "score")
-    _check_table("labels", labels, "num_interior_pts")
-    folder = None if split_dir is None else Path(split_dir)
-    settings = DetectionCfg(dataset_dir=folder, eval_only_roi_instances=only_roi, **config)
-    detections, labels = _accumulate(detections, labels, settings)
-    metrics = summarize_metrics(detections, labels, settings)
+    check_table("detections", detections, "score")
+    check_table("labels", labels, "num_interior_pts")
+    settings = Argoverse2Settings(**config)
+    folder = Path(split_dir) if only_roi and split_dir is not None else None
+    given = _as_texts(detections), _as_texts(labels), settings, folder
+    metrics, detections, labels = score_fast(*given) if backend == "fast" else score_officially(*given)
     metrics.loc[AVERAGE] = metrics.mean()
     return Argoverse2Scores(metrics, detections, labels)
 
@@ -125,8 +140,8 @@ def argoverse2_table(metrics: Any, title: str = "Argoverse 2 detection") -> Tabl
 
 
 @METRICS.register_module()
-class Argoverse2DetectionMetric(BaseMetric):
-    """Writes the official submission file, scores it with av2 and returns `Argoverse2Scores.flat`.
+class Argoverse2DetectionMetric(StreamingMetric):
+    """Writes the official submission file, scores its boxes and returns `Argoverse2Scores.flat`.
 
     Only the sweeps that were tested count, so a part of a split can be scored. A frame's ``scene`` is its log.
 
@@ -136,11 +151,14 @@ class Argoverse2DetectionMetric(BaseMetric):
         output_dir: folder for ``detections.feather``.
         only_roi: count only boxes that touch the region of interest, as the leaderboard does.
         max_range_m: boxes beyond it do not count [m].
-        collect_device: "cpu" or "gpu", see mmengine.
+        backend: "fast", or "official" for av2's own code.
+        collect_device: "cpu" or "gpu", see `StreamingMetric`.
         prefix: of the metric names; "argoverse2" if not given.
+        memory_mb: megabytes of boxes that a process keeps in memory, see `StreamingMetric`.
     """
 
     default_prefix = "argoverse2"
+    columns = STORED_COLUMNS
 
     def __init__(
         self,
@@ -149,22 +167,32 @@ class Argoverse2DetectionMetric(BaseMetric):
         output_dir: str = "work_dirs/argoverse2_detection",
         only_roi: bool = True,
         max_range_m: float = 150.0,
+        backend: str = "fast",
         collect_device: str = "cpu",
         prefix: str | None = None,
+        memory_mb: float = 16.0,
     ) -> None:
-        collect_dir = str(Path(output_dir) / ".collect") if collect_device == "cpu" else None
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
-        self.split_dir, self.output_dir = Path(root) / split, Path(output_dir)
-        self.only_roi, self.max_range_m = only_roi, max_range_m
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        super().__init__(output_dir, collect_device, prefix, memory_mb)
+        self.split_dir = Path(root) / split
+        self.only_roi, self.max_range_m, self.backend = only_roi, max_range_m, backend
 
     def process(self, data_batch: Sequence[Frame], data_samples: Sequence[Predictions]) -> None:
-        """Keep the rows of a batch under their log and time."""
-        for frame, sample in zip(data_batch, data_samples, strict=True):
-            self.results.append(((frame.scene, frame.timestamp_ns), argoverse2_rows(sample, frame.scene)))
+        """Keep the rows of a batch under their log and time.
 
-    def compute_metrics(self, results: list[tuple[tuple[str, int], dict[str, Any]]]) -> dict[str, float]:
+        Raises:
+            ValueError: predictions that cannot be written, see `argoverse2_rows`, or of a category that is unknown.
+        """
+        for frame, sample in with_predictions(data_batch, data_samples):
+            self.keep(f"{frame.scene}/{frame.timestamp_ns}", stored_rows(argoverse2_rows(sample, frame.scene)))
+
+    def compute_metrics(self, frames: StoredFrames) -> dict[str, float]:
         """Scores over the sweeps that were tested."""
-        sweeps = dict(results)                             # a frame that came twice counts once
+        sweeps = {}
+        for token, columns in frames.items():
+            log, _, timestamp_ns = token.rpartition("/")
+            sweeps[log, int(timestamp_ns)] = rows_of_stored(columns, log, int(timestamp_ns))
         path = write_argoverse2_results(sweeps.values(), self.output_dir / "detections.feather")
         logger.info("wrote %s", path)
         return evaluate_argoverse2(
@@ -173,6 +201,7 @@ class Argoverse2DetectionMetric(BaseMetric):
             split_dir=self.split_dir,
             only_roi=self.only_roi,
             max_range_m=self.max_range_m,
+            backend=self.backend,
         ).flat()
 
 
@@ -202,53 +231,9 @@ def read_labels(split_dir: Path | str, sweeps: Sequence[tuple[str, int]]) -> pd.
     return pd.concat(tables, ignore_index=True)
 
 
-def _accumulate(
-    detections: pd.DataFrame, labels: pd.DataFrame, settings: Any
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Match every sweep and category with av2's rule; both tables come back sorted, with the flag columns."""
-    from av2.evaluation.detection.constants import TruePositiveErrorNames
-    from av2.evaluation.detection.utils import accumulate, load_mapped_avm_and_egoposes
+def _as_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with plain texts where log and category are pandas' categories, which sort by their own order."""
+    import pandas as pd
 
-    detections, labels = (table.sort_values(list(SWEEP_COLUMNS)) for table in (detections, labels))
-    maps, poses = {}, {}
-    if settings.eval_only_roi_instances:
-        logs = sorted(set(detections["log_id"]) | set(labels["log_id"]))
-        try:
-            maps, poses = load_mapped_avm_and_egoposes(logs, settings.dataset_dir)
-        except (OSError, RuntimeError, StopIteration) as error:
-            raise DataError(settings.dataset_dir, "map", f"maps and poses of the logs {logs}", repr(error)) from error
-    boxes = [_by_sweep(detections, "score"), _by_sweep(labels, "num_interior_pts")]
-    flags: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    nothing = np.zeros((0, len(BOX_COLUMNS) + 1))
-    for key in sorted(boxes[0].keys() | boxes[1].keys()):
-        log, timestamp_ns, _ = key
-        pose = poses[log][timestamp_ns] if log in poses else None
-        parts = accumulate(boxes[0].get(key, nothing), boxes[1].get(key, nothing), settings, maps.get(log), pose)
-        for rows, part in zip(flags, parts, strict=True):
-            rows.append(part)
-    names = [*settings.affinity_thresholds_m, *(error.value for error in TruePositiveErrorNames), "is_evaluated"]
-    return _with_columns(detections, names, flags[0]), _with_columns(labels, names, flags[1])
-
-
-def _by_sweep(table: pd.DataFrame, last: str) -> dict[tuple[str, int, str], np.ndarray]:
-    """(K, 11) float64 boxes by (log, timestamp, category), in the order of the table."""
-    groups: dict[Any, Any] = table.groupby(list(SWEEP_COLUMNS), sort=True).indices
-    values = table[[*BOX_COLUMNS, last]].to_numpy(dtype=np.float64)
-    return {(str(log), int(time), str(name)): values[rows] for (log, time, name), rows in groups.items()}
-
-
-def _with_columns(table: pd.DataFrame, names: Sequence[Any], rows: list[np.ndarray]) -> pd.DataFrame:
-    """The table with the flag columns; those of the thresholds have the threshold itself as their name."""
-    values = np.concatenate(rows) if rows else np.zeros((0, len(names)))                 # (N, T + 4)
-    table = table.copy()
-    for column, name in enumerate(names):
-        table[name] = values[:, column]
-    return table
-
-
-def _check_table(name: str, table: pd.DataFrame, last: str) -> None:
-    missing = [column for column in (*SWEEP_COLUMNS, *BOX_COLUMNS, last) if column not in table.columns]
-    if missing:
-        raise ValueError(f"{name} lack the column {missing[0]!r}; they have {', '.join(map(str, table.columns))}")
-    if not np.isfinite(table[[*BOX_COLUMNS, last]].to_numpy(dtype=np.float64)).all():
-        raise ValueError(f"{name} hold numbers that are not finite")
+    coded = [name for name in ("log_id", "category") if isinstance(table[name].dtype, pd.CategoricalDtype)]
+    return table.astype(dict.fromkeys(coded, str)) if coded else table

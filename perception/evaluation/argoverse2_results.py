@@ -10,13 +10,22 @@ import numpy as np
 import torch
 
 from perception.atomic_write import atomic_path
+from perception.datasets.argoverse2 import CLASSES
+from perception.errors import suggestion
 from perception.structures import Predictions
+
+from .frame_file import Column
 
 if TYPE_CHECKING:
     import pandas as pd
 
 UUID_COLUMNS = ("log_id", "timestamp_ns")
 BOX_COLUMNS = ("tx_m", "ty_m", "tz_m", "length_m", "width_m", "height_m", "qw", "qx", "qy", "qz")   # av2's order
+CATEGORIES = (*CLASSES, "ANIMAL", "OFFICIAL_SIGNALER", "RAILED_VEHICLE", "TRAFFIC_LIGHT_TRAILER")    # annotated ones
+STORED_COLUMNS = {                                         # of a sweep's detections
+    **{name: Column("float64") for name in (*BOX_COLUMNS, "score")},
+    "category": Column("int8"),                            # index into `CATEGORIES`
+}
 
 
 def argoverse2_rows(predictions: Predictions, log_id: str) -> dict[str, Any]:
@@ -42,6 +51,31 @@ def argoverse2_rows(predictions: Predictions, log_id: str) -> dict[str, Any]:
         "log_id": np.array([log_id] * len(best), dtype=object),
         "timestamp_ns": np.full(len(best), best.timestamp_ns, dtype=np.int64),
         "category": np.array(best.names(), dtype=object),
+    }
+
+
+def stored_rows(rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The rows of one sweep as `STORED_COLUMNS`; which sweep it is must be kept beside them.
+
+    Raises:
+        ValueError: a category is none of Argoverse 2.
+    """
+    unknown = sorted(set(rows["category"]) - set(CATEGORIES))
+    if unknown:
+        hint = suggestion(unknown[0], CATEGORIES)
+        raise ValueError(f"category must be one of Argoverse 2, got {unknown[0]!r}{hint}")
+    numbers = {name: rows[name] for name in (*BOX_COLUMNS, "score")}
+    return {**numbers, "category": np.array([CATEGORIES.index(name) for name in rows["category"]], np.int8)}
+
+
+def rows_of_stored(columns: Mapping[str, np.ndarray], log_id: str, timestamp_ns: int) -> dict[str, Any]:
+    """What `stored_rows` was given, of the sweep of that log and time."""
+    K = len(columns["score"])
+    return {
+        **{name: columns[name] for name in (*BOX_COLUMNS, "score")},
+        "log_id": np.full(K, log_id, dtype=object),
+        "timestamp_ns": np.full(K, timestamp_ns, dtype=np.int64),
+        "category": np.array(CATEGORIES, dtype=object)[columns["category"]],
     }
 
 

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from perception.atomic_write import write_json
+from perception.atomic_write import write_json_entries
 from perception.structures import Predictions
+
+from .frame_file import Column
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,15 @@ ATTRIBUTES = {                                             # class: (attribute w
     "traffic_cone": ("", ""),
 }
 
+COLUMNS = {                                                # of the boxes of a sample
+    "translation": Column("float64", (3,)),                # metres, global
+    "size": Column("float64", (3,)),                       # width, length, height [m]
+    "rotation": Column("float64", (4,)),                   # quaternion w x y z, global from box
+    "velocity": Column("float64", (2,)),                   # m/s, global
+    "label": Column("int8"),                               # index into `DETECTION_NAMES`
+    "score": Column("float64"),
+}
+
 
 def attribute_name(detection_name: str, speed: float) -> str:
     """The attribute that objects of a class have as a rule at a speed [m/s]; an unknown speed (NaN) counts as rest."""
@@ -42,10 +54,10 @@ def attribute_name(detection_name: str, speed: float) -> str:
     return moving if speed > MOVING_SPEED else at_rest
 
 
-def nuscenes_rows(predictions: Predictions) -> list[dict[str, Any]]:
-    """The boxes of one sample as the results file wants them: global frame, w l h, quaternion w x y z, best first.
+def nuscenes_columns(predictions: Predictions) -> dict[str, np.ndarray]:
+    """The boxes of one sample as `COLUMNS`, best first.
 
-    At most 500 boxes, those of the highest scores. An unknown velocity is written as 0.
+    At most 500 boxes, those of the highest scores. An unknown velocity becomes 0.
 
     Raises:
         ValueError: the pose is unknown, a class is not one of the ten, or a number is not finite.
@@ -54,19 +66,39 @@ def nuscenes_rows(predictions: Predictions) -> list[dict[str, Any]]:
     order = torch.argsort(predictions.scores, descending=True, stable=True)[:MAX_BOXES_PER_SAMPLE]
     best = predictions[order].to("cpu")
     assert best.global_from_ego is not None                # checked above
-    boxes = best.boxes.to(torch.float64).with_columns(9).moved_by(best.global_from_ego)
+    boxes = best.boxes.to(torch.float64).with_columns(9).moved_by(best.global_from_ego).tensor.detach().numpy()
+    turns = [(math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)) for yaw in boxes[:, 6].tolist()]
+    return {
+        "translation": boxes[:, :3],
+        "size": boxes[:, [4, 3, 5]],
+        "rotation": np.array(turns, np.float64).reshape(-1, 4),
+        "velocity": np.where(np.isnan(boxes[:, 7:9]), 0.0, boxes[:, 7:9]),
+        "label": np.array([DETECTION_NAMES.index(name) for name in best.names()], np.int8),
+        "score": best.scores.detach().double().numpy(),
+    }
+
+
+def nuscenes_rows(predictions: Predictions) -> list[dict[str, Any]]:
+    """The boxes of one sample as the results file wants them, see `nuscenes_columns` for what is refused."""
+    return rows_of_columns(predictions.token, nuscenes_columns(predictions))
+
+
+def rows_of_columns(token: str, columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Boxes of a sample that are given as `COLUMNS`, as the results file wants them."""
     return [
         {
-            "sample_token": best.token,
-            "translation": row[:3],
-            "size": [row[4], row[3], row[5]],
-            "rotation": [math.cos(row[6] / 2), 0.0, 0.0, math.sin(row[6] / 2)],
-            "velocity": (velocity := [0.0 if math.isnan(value) else value for value in row[7:9]]),
-            "detection_name": name,
+            "sample_token": token,
+            "translation": translation,
+            "size": size,
+            "rotation": rotation,
+            "velocity": velocity,
+            "detection_name": DETECTION_NAMES[label],
             "detection_score": score,
-            "attribute_name": attribute_name(name, math.hypot(*velocity)),
+            "attribute_name": attribute_name(DETECTION_NAMES[label], math.hypot(*velocity)),
         }
-        for row, name, score in zip(boxes.tensor.tolist(), best.names(), best.scores.tolist(), strict=True)
+        for translation, size, rotation, velocity, label, score in zip(
+            *(columns[name].tolist() for name in COLUMNS), strict=True
+        )
     ]
 
 
@@ -85,20 +117,31 @@ def write_nuscenes_results(
         sample_tokens: samples of the split; those without predictions get an empty list, as the evaluation demands.
 
     Raises:
-        ValueError: predictions that cannot be written (see `nuscenes_rows`) or belong to none of ``sample_tokens``.
+        ValueError: predictions that cannot be written (see `nuscenes_columns`) or belong to none of ``sample_tokens``.
     """
-    results: dict[str, list[dict[str, Any]]] = {token: [] for token in sample_tokens}
-    seen: set[str] = set()
+    columns: dict[str, dict[str, np.ndarray]] = {}
     for sample in predictions:
-        if sample_tokens and sample.token not in results:
-            raise ValueError(f"predictions of {sample.token!r}, not one of the split's {len(sample_tokens)} samples")
-        if sample.token not in seen:
-            results[sample.token] = nuscenes_rows(sample)
-            seen.add(sample.token)
-    if len(seen) < len(results):
-        missing = len(results) - len(seen)
-        logger.warning("no predictions for %d of %d samples of the split: they count as empty", missing, len(results))
-    return write_json(path, {"meta": {**LIDAR_ONLY, **(meta or {})}, "results": results}, indent=None)
+        if sample.token not in columns:
+            columns[sample.token] = nuscenes_columns(sample)
+    return write_nuscenes_columns(columns, path, meta, sample_tokens)
+
+
+def write_nuscenes_columns(
+    columns: Mapping[str, Mapping[str, np.ndarray]],
+    path: Path | str,
+    meta: Mapping[str, bool] | None = None,
+    sample_tokens: Sequence[str] = (),
+) -> Path:
+    """`write_nuscenes_results` of boxes that are given as `COLUMNS` by sample; one sample's rows are made at a time."""
+    tokens = list(dict.fromkeys(sample_tokens or columns))
+    odd = sorted(set(columns) - set(tokens))
+    if odd:
+        raise ValueError(f"predictions of {odd[0]!r}, not one of the split's {len(tokens)} samples")
+    if len(columns) < len(tokens):
+        missing = len(tokens) - len(columns)
+        logger.warning("no predictions for %d of %d samples of the split: they count as empty", missing, len(tokens))
+    rows = ((token, rows_of_columns(token, columns[token]) if token in columns else []) for token in tokens)
+    return write_json_entries(path, {"meta": {**LIDAR_ONLY, **(meta or {})}}, "results", rows)
 
 
 def _check(predictions: Predictions) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from perception.errors import DataError
+
+from .detection.json_stream import JsonStream
 
 
 def open_tables(root: Path | str, version: str) -> Any:
@@ -48,19 +50,51 @@ def split_samples(tables: Any, split: str) -> list[str]:
     return tokens
 
 
-def refuse_other_samples(results_json: Path | str, expected: Sequence[str]) -> None:
-    """Compare the keys of the file with the split's samples, for a clearer error than the devkit's."""
+def read_split_samples(root: Path | str, version: str, split: str) -> list[str]:
+    """`split_samples` without opening the other tables.
+
+    Raises:
+        DataError: a table is absent or malformed, the split is unknown, of another version, or not in this root.
+    """
+    where = Path(root) / version
+    if not where.is_dir():
+        raise DataError(root, version, "a folder with the tables of that version", "no such folder")
+    _refuse_other_version(where, version, split)
+    with malformed(where / "sample.json"):
+        scenes, samples = list(read_table(where, "scene")), list(read_table(where, "sample"))
+        tables = SimpleNamespace(dataroot=str(root), version=version, scene=scenes, sample=samples)
+        return split_samples(tables, split)
+
+
+def read_table(where: Path, table: str) -> Iterator[dict[str, Any]]:
+    """The records of a table in the folder of a version, one after the other. Raises DataError."""
+    path = where / f"{table}.json"
     try:
-        with open(results_json, encoding="utf-8") as file:
-            found = set(json.load(file)["results"])
-    except FileNotFoundError as error:
-        raise DataError(results_json, "file", "a nuScenes results file", "no such file") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(results_json, "results", "the nuScenes results format", repr(error)) from error
-    odd = sorted(found ^ set(expected))
-    if odd:
-        got = f"{len(found)} samples of which {len(found & set(expected))} belong to it (odd one: {odd[0]})"
-        raise DataError(results_json, "results", f"the {len(expected)} samples of the split", got)
+        with open(path, encoding="utf-8") as file:
+            stream = JsonStream(file)
+            yield from stream.items()
+            stream.end()
+    except (OSError, ValueError) as error:
+        raise DataError(path, "records", "a JSON list of records", error) from error
+
+
+@contextlib.contextmanager
+def malformed(path: Path) -> Iterator[None]:
+    """What a malformed record leads to, told as a DataError that names the table."""
+    try:
+        yield
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise DataError(path, "records", "a table of nuScenes", repr(error)) from error
+
+
+def _refuse_other_version(where: Path, version: str, split: str) -> None:
+    """As the devkit does where an official split belongs to another version of the data."""
+    from nuscenes.utils.splits import is_predefined_split
+
+    if is_predefined_split(split):
+        kind = "test" if split == "test" else "mini" if split.startswith("mini") else "trainval"
+        if not version.endswith(kind):
+            raise DataError(where, "version", f"one that ends in {kind!r} for the split {split!r}", version)
 
 
 @contextlib.contextmanager

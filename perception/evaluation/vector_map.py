@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from perception.atomic_write import write_json
@@ -22,7 +19,10 @@ from perception.structures.vector_map import MAP_CLASSES
 from .maps.conventions import CONVENTIONS, MEASURES, THRESHOLDS
 from .maps.elements import MapElements
 from .maps.vector_map_ap import evaluate_by_token, named
+from .stored_frames import StoredFrames
+from .streaming_metric import StreamingMetric, with_predictions
 from .vector_map_results import write_vector_map_results
+from .vector_map_rows import COLUMNS, elements_of_rows, rows_of_elements
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,23 +32,8 @@ logger = logging.getLogger(__name__)
 RESULTS, METRICS_FILE = "results_map.json", "metrics_map.json"
 
 
-@dataclass(frozen=True, eq=False)
-class ScoredFrame:
-    """What a frame leaves for the metric; small, on the CPU.
-
-    Args:
-        token: the frame's name.
-        truth: true elements.
-        predictions: those of the model.
-    """
-
-    token: str
-    truth: MapElements
-    predictions: MapElements
-
-
 @METRICS.register_module()
-class VectorMapMetric(BaseMetric):
+class VectorMapMetric(StreamingMetric):
     """Scores `MapPredictions` against the ``vector_map`` of the frames of the batch.
 
     Under distributed testing every rank hands in its frames; a frame that came twice counts once. All frames that were
@@ -65,14 +50,16 @@ class VectorMapMetric(BaseMetric):
             ``region``, which must be given: -30, -15, 30, 15).
         skip_frames_without_truth: as VectorMapNet's release does.
         output_dir: folder for ``results_map.json`` and ``metrics_map.json``.
-        collect_device: "cpu" or "gpu", see mmengine.
+        collect_device: "cpu" or "gpu", see `StreamingMetric`.
         prefix: of the metric names; "map" if not given.
+        memory_mb: megabytes of elements that a process keeps in memory, see `StreamingMetric`.
 
     Raises:
         ValueError: a name is unknown, the region is empty, or "shrunken" comes without a region.
     """
 
     default_prefix = "map"
+    columns = COLUMNS
 
     def __init__(
         self,
@@ -87,9 +74,9 @@ class VectorMapMetric(BaseMetric):
         output_dir: str = "work_dirs/vector_map",
         collect_device: str = "cpu",
         prefix: str | None = None,
+        memory_mb: float = 16.0,
     ) -> None:
-        collect_dir = str(Path(output_dir) / ".collect") if collect_device == "cpu" else None
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        super().__init__(output_dir, collect_device, prefix, memory_mb)
         for argument, value, known in (
             ("thresholds", thresholds, THRESHOLDS), ("convention", convention, CONVENTIONS),
             ("measure", measure, MEASURES),
@@ -100,7 +87,7 @@ class VectorMapMetric(BaseMetric):
             raise ValueError(f'frame must be "true" or "shrunken", got {frame!r}')
         if frame == "shrunken" and self.region is None:
             raise ValueError('frame "shrunken" needs the region that it is shrunken about, got None')
-        self.classes, self.is_shrunken, self.output_dir = tuple(classes), frame == "shrunken", Path(output_dir)
+        self.classes, self.is_shrunken = tuple(classes), frame == "shrunken"
         self.options = {
             "thresholds": thresholds, "convention": convention, "measure": measure, "dim": dim,
             "skip_frames_without_truth": skip_frames_without_truth,
@@ -112,29 +99,27 @@ class VectorMapMetric(BaseMetric):
         Raises:
             ValueError: a frame has no map, predictions are of another frame, malformed, or of unknown classes.
         """
-        for frame, sample in zip(data_batch, data_samples, strict=True):
-            if frame.token != sample.token:
-                raise ValueError(f"predictions of frame {sample.token!r} came with frame {frame.token!r}")
+        for frame, sample in with_predictions(data_batch, data_samples):
             if frame.vector_map is None:
                 raise ValueError(f"frame {frame.token!r} has no vector_map to score against; give the data set a map")
             truth = frame.vector_map
             try:
-                self.results.append(ScoredFrame(
-                    frame.token,
+                rows = rows_of_elements(
                     self._elements(truth.lines, truth.labels, truth.classes),
                     self._elements(sample.lines, sample.labels, sample.classes, sample.scores),
-                ))
+                )
             except ValueError as error:
                 raise ValueError(f"frame {frame.token!r}: {error}") from error
+            self.keep(frame.token, rows)
 
-    def compute_metrics(self, results: list[ScoredFrame]) -> dict[str, float]:
+    def compute_metrics(self, frames: StoredFrames) -> dict[str, float]:
         """Scores over the frames that were tested; writes the two files."""
-        frames = {result.token: result for result in results}      # a frame that came twice counts once
-        predictions = {token: frame.predictions for token, frame in frames.items()}
+        elements = {token: elements_of_rows(rows) for token, rows in frames.items()}
+        predictions = {token: found for token, (_, found) in elements.items()}
         path = write_vector_map_results(predictions, self.output_dir / RESULTS, self.classes)
         scores = evaluate_by_token(
-            {token: self._as_scored(frame.truth) for token, frame in frames.items()},
-            {token: self._as_scored(elements) for token, elements in predictions.items()},
+            {token: self._as_scored(truth) for token, (truth, _) in elements.items()},
+            {token: self._as_scored(found) for token, found in predictions.items()},
             classes=self.classes, **self.options,
         )
         write_json(self.output_dir / METRICS_FILE, scores.flat())

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perception.atomic_write import write_json
+from perception.atomic_write import write_json_entries
 from perception.errors import DataError
 
 from .maps.elements import MapElements
@@ -32,22 +32,18 @@ def write_vector_map_results(
     Raises:
         ValueError: a frame has no scores or a label that has no name.
     """
-    frames = {}
-    for token, elements in predictions.items():
-        if elements.scores is None:
-            raise ValueError(f"predictions of {token!r} must have scores, got None")
-        if len(elements) and elements.labels.max() >= len(classes):
-            raise ValueError(f"labels of {token!r} must lie in [0, {len(classes)}), got {elements.labels.max()}")
-        columns = zip(elements.lines(), elements.labels.tolist(), elements.scores.tolist(), strict=True)
-        frames[token] = [
-            {"class": classes[label], "score": score, "points": line.round(DECIMALS).tolist()}
-            for line, label, score in columns
-        ]
-    return write_json(path, {"classes": list(classes), "frames": frames}, indent=None)
+    frames = ((token, _rows(token, elements, classes)) for token, elements in predictions.items())
+    return write_json_entries(path, {"classes": list(classes)}, "frames", frames)
 
 
-def read_vector_map_results(path: Path | str) -> tuple[dict[str, MapElements], tuple[str, ...]]:
-    """Predictions by frame token, and the names of their labels.
+def read_vector_map_results(
+    path: Path | str, is_truth: bool = False
+) -> tuple[dict[str, MapElements], tuple[str, ...]]:
+    """Elements by frame token, and the names of their labels.
+
+    Args:
+        path: the JSON file.
+        is_truth: elements need no score, and get none.
 
     Raises:
         DataError: the file is absent or malformed (the frame and the field are named).
@@ -61,15 +57,30 @@ def read_vector_map_results(path: Path | str) -> tuple[dict[str, MapElements], t
     classes = content.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise DataError(path, "classes", "a list of names", classes)
-    frames = {token: _elements(f"{path}: frame {token}", rows, classes) for token, rows in content["frames"].items()}
+    frames = {
+        token: _elements(f"{path}: frame {token}", rows, classes, is_truth)
+        for token, rows in content["frames"].items()
+    }
     return frames, tuple(classes)
 
 
-def _elements(place: str, rows: Any, classes: Sequence[str]) -> MapElements:
+def _rows(token: str, elements: MapElements, classes: Sequence[str]) -> list[dict[str, Any]]:
+    if elements.scores is None:
+        raise ValueError(f"predictions of {token!r} must have scores, got None")
+    if len(elements) and elements.labels.max() >= len(classes):
+        raise ValueError(f"labels of {token!r} must lie in [0, {len(classes)}), got {elements.labels.max()}")
+    columns = zip(elements.lines(), elements.labels.tolist(), elements.scores.tolist(), strict=True)
+    return [
+        {"class": classes[label], "score": score, "points": line.round(DECIMALS).tolist()}
+        for line, label, score in columns
+    ]
+
+
+def _elements(place: str, rows: Any, classes: Sequence[str], is_truth: bool) -> MapElements:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(place, "elements", "a list of objects", type(rows).__name__)
     for number, row in enumerate(rows):
-        for field in ("class", "score", "points"):
+        for field in ("class", "points") if is_truth else ("class", "score", "points"):
             if field not in row:
                 raise DataError(place, f"element {number}", f'a field "{field}"', ", ".join(row) or "no field")
         if row["class"] not in classes:
@@ -78,7 +89,7 @@ def _elements(place: str, rows: Any, classes: Sequence[str]) -> MapElements:
         return MapElements.from_lines(
             [row["points"] for row in rows],
             [classes.index(row["class"]) for row in rows],
-            [row["score"] for row in rows],
+            None if is_truth else [row["score"] for row in rows],
         )
     except (TypeError, ValueError) as error:
         raise DataError(place, "points", "lines of finite numbers, with a score each", error) from error

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from perception.errors import DataError
 from perception.evaluation.argoverse2_detection import (
+    Argoverse2DetectionMetric,
     argoverse2_table,
     evaluate_argoverse2,
     read_labels,
@@ -207,6 +208,12 @@ def test_boxes_that_are_not_finite_are_refused():
         argoverse2_rows(one(yaw=math.nan), "log")
 
 
+def test_a_category_of_another_data_set_is_refused(tmp_path: Path):
+    metric = Argoverse2DetectionMetric(str(tmp_path), output_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"category must be one of Argoverse 2, got 'BUSS' \(did you mean \"BUS\"\?\)"):
+        metric.process([Frame("t", 17, scene="log")], [one("BUSS")])
+
+
 @pytest.mark.parametrize("column", ["score", "category", "qw"])
 def test_a_missing_column_is_refused(column: str):
     with pytest.raises(ValueError, match=f"detections lack the column '{column}'"):
@@ -223,9 +230,16 @@ def test_the_region_of_interest_needs_the_logs():
         evaluate_argoverse2(detections((20, 0.9)), labels((20, 5)))
 
 
-def test_a_log_without_map_is_refused(tmp_path: Path):
-    with pytest.raises(DataError, match=r"map: expected maps and poses of the logs \['log'\]"):
-        evaluate_argoverse2(detections((20, 0.9)), labels((20, 5)), split_dir=tmp_path)
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        ("fast", r"log/map: map: expected one file log_map_archive_\*.json, got 0 of them"),
+        ("official", r"map: expected maps and poses of the logs \['log'\]"),
+    ],
+)
+def test_a_log_without_map_is_refused(tmp_path: Path, backend: str, message: str):
+    with pytest.raises(DataError, match=message):
+        evaluate_argoverse2(detections((20, 0.9)), labels((20, 5)), split_dir=tmp_path, backend=backend)
 
 
 def test_a_log_without_annotations_is_refused(tmp_path: Path):

@@ -280,7 +280,7 @@ def test_a_version_or_split_that_the_root_lacks_is_refused(tmp_path: Path, versi
         ("[1, 2", "results: expected the nuScenes results format"),
         ('{"meta": {}}', "results: expected the nuScenes results format"),
         ('{"meta": {}, "results": {"a": []}}', r"the 2 samples of the split, got 1 samples .* \(odd one: b"),
-        ('{"meta": {}, "results": {"a": [{}], "b": []}}', "results: expected what the devkit accepts for 'val'"),
+        ('{"meta": {}, "results": {"a": [{}], "b": []}}', "results format, got box 0 of sample 'a' .* lacks 'tr"),
     ],
 )
 def test_a_results_file_that_does_not_fit_is_refused(tmp_path: Path, text: str | None, match: str):
@@ -294,8 +294,10 @@ def test_a_results_file_that_does_not_fit_is_refused(tmp_path: Path, text: str |
 def test_broken_tables_are_refused(tmp_path: Path):
     root = write_root(tmp_path / "root", BOXES)
     (root / "v1.0-trainval/sample.json").write_text("[")
-    with pytest.raises(DataError, match="tables that the nuScenes devkit opens"):
+    with pytest.raises(DataError, match=r"sample\.json: records: expected a JSON list of records"):
         evaluate_nuscenes_root(root, "v1.0-trainval", "val", tmp_path / "results.json")
+    with pytest.raises(DataError, match="tables that the nuScenes devkit opens"):
+        evaluate_nuscenes_root(root, "v1.0-trainval", "val", tmp_path / "results.json", backend="official")
 
 
 # The metric class.
@@ -303,6 +305,13 @@ def test_broken_tables_are_refused(tmp_path: Path):
 def predictions(token: str, x: float, score: float = 0.9) -> Predictions:
     boxes = Boxes3D(torch.tensor([[x, 0.0, 1.0, 4.0, 2.0, 1.5, 0.0, 0.0, 0.0]]))
     return Predictions(token, 0, boxes, torch.tensor([score]), torch.tensor([0]), DETECTION_NAMES, SE3.identity())
+
+
+def scored(folder: Path, *samples: Predictions) -> dict[str, float]:
+    """Scores of the metric class over a root of two samples."""
+    metric = NuScenesDetectionMetric(str(write_root(folder / "root", BOXES)), output_dir=str(folder / "out"))
+    metric.process([], samples)
+    return metric.evaluate(size=2)
 
 
 def test_the_metric_is_built_by_its_name_and_writes_all_three_files(tmp_path: Path):
@@ -318,18 +327,15 @@ def test_the_metric_is_built_by_its_name_and_writes_all_three_files(tmp_path: Pa
 
 
 def test_a_frame_that_two_ranks_hand_in_counts_once(tmp_path: Path):
-    metric = NuScenesDetectionMetric(str(write_root(tmp_path / "root", BOXES)), output_dir=str(tmp_path / "out"))
-    flat = metric.compute_metrics([predictions("a", 10.0), predictions("b", 20.0), predictions("a", 10.0)])
-    assert flat["car_AP"] == pytest.approx(1.0)            # a second car at the same place would be a false positive
+    flat = scored(tmp_path, predictions("a", 10.0), predictions("b", 20.0), predictions("a", 10.0))
+    assert flat["nuscenes/car_AP"] == pytest.approx(1.0)   # a second car at the same place would be a false positive
 
 
 def test_a_sample_without_predictions_counts_as_empty(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    metric = NuScenesDetectionMetric(str(write_root(tmp_path / "root", BOXES)), output_dir=str(tmp_path / "out"))
-    assert 0 < metric.compute_metrics([predictions("a", 10.0)])["car_AP"] < 0.6
+    assert 0 < scored(tmp_path, predictions("a", 10.0))["nuscenes/car_AP"] < 0.6
     assert "no predictions for 1 of 2 samples" in caplog.text
 
 
 def test_a_frame_of_another_split_is_refused(tmp_path: Path):
-    metric = NuScenesDetectionMetric(str(write_root(tmp_path / "root", BOXES)), output_dir=str(tmp_path / "out"))
     with pytest.raises(ValueError, match=r"predictions of 'c', not one of the split's 2 samples"):
-        metric.compute_metrics([predictions("c", 10.0)])
+        scored(tmp_path, predictions("c", 10.0))

@@ -16,13 +16,9 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from perception.datasets.nuscenes_point_labels import POINT_CLASSES
-from perception.evaluation.nuscenes_points import (
-    NuScenesPointMetric,
-    PointCounts,
-    count_points,
-    point_table,
-    sum_counts,
-)
+from perception.evaluation.nuscenes_point_counts import PointCounts, sum_counts
+from perception.evaluation.nuscenes_points import NuScenesPointMetric, count_points, point_table
+from perception.evaluation.nuscenes_points_official import flat_officially
 from perception.structures import Frame, PointCloud, PointLabels, PointPredictions
 from perception.structures.segmentation import IGNORE_LABEL
 
@@ -74,6 +70,63 @@ def test_scores_of_a_set_are_those_of_the_devkit_fed_frame_by_frame(classes):
     mean_pq, mean_sq, mean_rq, pq, _, _ = panoptic.getPQ()
     assert [flat["PQ"], flat["SQ"], flat["RQ"]] == pytest.approx([mean_pq, mean_sq, mean_rq])
     assert [flat[f"{name}_PQ"] for name in POINT_CLASSES] == pytest.approx(pq[1:].tolist())
+
+
+def same_counts(*columns: Any, **options: Any) -> PointCounts:
+    """Of the fast backend, after a look that the devkit's code gives the same, down to the last bit."""
+    fast, official = (count_points(*columns, **options, backend=name) for name in ("fast", "official"))
+    for name in ("confusion", "matched", "extra", "missed", "iou"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(official, name), strict=True, err_msg=name)
+    assert fast.flat() == flat_officially(official)
+    return fast
+
+
+@pytest.mark.parametrize("spread", [1, 97, 1 << 20])
+@pytest.mark.parametrize("seed", range(3))
+def test_both_backends_give_the_same_bits(seed: int, spread: int):
+    """With instances 0, 1 and 2, with numbers that leave gaps, and with numbers too high for a table."""
+    truth, found = (of_codes(codes) for codes in random_codes(seed, points=3000))
+    both = same_counts(truth[0], found[0], truth[1] * spread, found[1] * spread, min_points=seed)
+    assert both.matched is not None
+    assert both.matched.sum() > 0
+
+
+def test_many_segments_of_a_class_are_added_in_the_devkits_order():
+    """Three hundred cars: the devkit's sum of their IoUs is that of numpy, in pairs beyond eight."""
+    rng = np.random.default_rng(0)
+    cars = rng.permutation(np.repeat(np.arange(300), 20))
+    found = np.where(rng.random(len(cars)) < 0.1, rng.permutation(cars), cars)
+    counts = same_counts(np.full(len(cars), CAR), np.full(len(cars), CAR), cars, 1000 - found)
+    assert counts.matched is not None
+    assert counts.matched[CAR + 1] > 250
+
+
+def test_both_backends_agree_where_nothing_matches_or_nothing_is_there():
+    road, cars = np.full(40, ROAD), np.full(40, CAR)
+    numbers = np.arange(40) // 20
+    same_counts(road, cars, numbers, numbers)
+    same_counts(road, cars)
+    same_counts(road[:0], cars[:0], numbers[:0], numbers[:0])
+    same_counts(np.full(40, IGNORE_LABEL), cars, numbers, numbers)
+
+
+@pytest.mark.parametrize("number", [-1, 2**32 - 1])
+def test_instances_that_the_devkit_cannot_tell_apart_are_refused(number: int):
+    truth, numbers = np.full(3, CAR), np.array([0, 1, number])
+    with pytest.raises(ValueError, match=rf"predicted_instances must lie in \[0, 4294967295\), got .*{abs(number)}"):
+        count_points(truth, truth, np.zeros(3, np.int64), numbers)
+
+
+@pytest.mark.parametrize("backend", ["fast", "official"])
+def test_the_metric_scores_alike_with_either_backend(tmp_path: Path, backend: str):
+    metric = NuScenesPointMetric(output_dir=str(tmp_path), backend=backend)
+    metric.process(*([part] for part in frame_and_sample(0)))
+    assert metric.evaluate(size=1) == {f"points/{k}": v for k, v in counts_of(random_codes(0)).flat().items()}
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(ValueError, match="backend must be one of fast, official, got 'slow'"):
+        NuScenesPointMetric(backend="slow")
 
 
 @pytest.mark.golden_files("seg_eval", pattern="nuscenes_lidarseg*.safetensors")

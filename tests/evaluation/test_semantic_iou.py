@@ -103,6 +103,19 @@ def test_points_score_as_in_the_devkit(seed: int):
     assert scores.fwiou == pytest.approx(theirs.get_freqweighted_iou(), rel=1e-12)
 
 
+def test_points_of_a_whole_data_set_score_as_in_the_devkit():
+    """Two hundred million points: the devkit's union is a float32, which is 3e-8 beside the exact ratio."""
+    from nuscenes.eval.lidarseg.utils import ConfusionMatrix
+
+    theirs, ours = ConfusionMatrix(17, ignore_idx=0), LidarsegIoU()
+    ours.counts[1:, 1:] = np.random.default_rng(0).integers(0, 3_000_000, (16, 16))
+    theirs.global_cm = ours.counts
+    scores = ours.compute()
+    np.testing.assert_array_equal(scores.iou, theirs.get_per_class_iou())
+    assert scores.miou == pytest.approx(theirs.get_mean_iou(), rel=1e-15)       # another order of the sum
+    assert scores.fwiou == theirs.get_freqweighted_iou()
+
+
 def test_points_that_are_predicted_as_a_class_that_does_not_occur_lower_the_mean():
     iou = LidarsegIoU()
     iou.update([1, 1, 0], [1, 2, 3])

@@ -13,17 +13,16 @@ import pytest
 from perception.evaluation.argoverse2_detection import evaluate_argoverse2
 from perception.evaluation.nuscenes_detection import evaluate_nuscenes
 
-COVERED = {"nuscenes", "av2"}
-LEFT_OUT = {"waymo": "there is no Waymo metric in perception/evaluation yet"}
+COVERED = {"nuscenes", "av2", "waymo"}                     # the last in test_detection_eval_waymo.py
 
 
-def test_every_folder_is_compared_or_left_out_for_a_reason(golden: Callable[[str], Path]):
-    folders = {path.name for path in golden("detection_eval").iterdir() if path.is_dir()}
-    assert folders - set(LEFT_OUT) == COVERED
+def test_every_folder_is_compared(golden: Callable[[str], Path]):
+    assert {path.name for path in golden("detection_eval").iterdir() if path.is_dir()} == COVERED
 
 
 @pytest.mark.golden_files("detection_eval", pattern="nuscenes/*_expected.json")
-def test_nuscenes_scores_equal_the_devkits(golden_file: Path):
+@pytest.mark.parametrize("backend", ["fast", "official"])
+def test_nuscenes_scores_equal_the_devkits(golden_file: Path, backend: Any):
     case = golden_file.stem.removesuffix("_expected")
     expected = read_json(golden_file)
     truth = read_json(golden_file.with_name(f"{case}_ground_truth.json"))
@@ -35,6 +34,7 @@ def test_nuscenes_scores_equal_the_devkits(golden_file: Path):
         truth["ego_translation_global"],
         truth["bicycle_racks"],
         config=expected["cfg"],
+        backend=backend,
     )
 
     counts = expected.pop("counts")
@@ -45,8 +45,9 @@ def test_nuscenes_scores_equal_the_devkits(golden_file: Path):
     assert_same({name: scores.summary[name] for name in expected}, expected, case, tolerance=1e-9)
 
 
+@pytest.mark.parametrize("backend", ["fast", "official"])
 @pytest.mark.golden_files("detection_eval", pattern="av2/*_expected.json")
-def test_argoverse2_scores_equal_av2s(golden_file: Path, shared_data: Path):
+def test_argoverse2_scores_equal_av2s(golden_file: Path, shared_data: Path, backend: str):
     expected = read_json(golden_file)
     for case, wanted in expected["cases"].items():
         detections, labels = read_argoverse2_tables(golden_file, expected, case)
@@ -56,7 +57,7 @@ def test_argoverse2_scores_equal_av2s(golden_file: Path, shared_data: Path):
         if roi:
             split_dir = shared_data / expected["maps"].split("/<log_id>")[0].removeprefix("data/")
 
-        scores = evaluate_argoverse2(detections, labels, split_dir=split_dir, only_roi=roi, **config)
+        scores = evaluate_argoverse2(detections, labels, split_dir=split_dir, only_roi=roi, backend=backend, **config)
 
         assert (len(detections), len(labels)) == (wanted["num_detections"], wanted["num_labels"])
         assert scores.detections["is_evaluated"].sum() == wanted["num_detections_evaluated"]

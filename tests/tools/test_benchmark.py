@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from perception.engine.benchmark import command_line
+from perception.engine.benchmark.evaluations import EVALUATIONS
 from perception.engine.benchmark.rows import REQUIRED
 from perception.engine.benchmark.segmentation import VARIANTS
 from perception.errors import CheckpointError, ConfigError, DataError
@@ -72,11 +73,26 @@ def test_ops(measured: Callable[..., Rows]):
     assert all({"gbps", "fraction_of_peak", "peak_mib"} <= set(row) for row in rows)
 
 
-def test_the_map_evaluation(measured: Callable[..., Rows]):
-    rows = measured("eval", "--samples", "2", "--predictions", "5", "--repeats", "1")
+def test_evaluations(measured: Callable[..., Rows]):
+    rows = measured("eval", "--samples", "3", "--predictions", "5", "--repeats", "1")
+    assert [row["name"].partition("/")[0] for row in rows] == [
+        "nuscenes", "argoverse2", "argoverse2", "map_evaluation", "map_evaluation", "waymo_evaluation",
+        "waymo_evaluation",
+    ]
+    assert all(row["samples"] == 3 and row["size"] == 15 for row in rows)
+    assert [row["identical"] for row in rows] == [True] * 5 + [None] * 2         # Waymo's tool is not there to compare
+    assert all(row["score"] == pytest.approx(row["reference_score"], abs=1e-9) for row in rows[:5])
+
+
+def test_an_evaluation_by_its_name(measured: Callable[..., Rows]):
+    rows = measured("eval", "--only", "vector-map", "--samples", "2", "--predictions", "5", "--repeats", "1")
     assert [(row["name"], row["size"]) for row in rows] == [
         ("map_evaluation/maptr", 10), ("map_evaluation/streammapnet", 10)
     ]
+
+
+def test_every_evaluation_can_be_asked_for():
+    assert tuple(EVALUATIONS) == command_line.EVALUATIONS
 
 
 def test_segmentation_models_beside_torchvisions(measured: Callable[..., Rows]):
@@ -196,7 +212,7 @@ def test_what_cannot_be_timed_is_told(
         ["compare", TINY, TINY, "--checkpoints", "one.pth"], ["segmentation", "--size", "64"],
         ["segmentation", "--variants", "int8"], ["segmentation", SEGMENTOR, "--reference", "unet"],
         ["clusters", "--strides", "0"], ["mixers", "--sizes", "256", "512"], ["mixers", "--memory", "0"],
-        ["mixers", "--memory", "nan"], ["mixers", "--memory", "much"],
+        ["mixers", "--memory", "nan"], ["mixers", "--memory", "much"], ["eval", "--only", "kitti"],
     ],
 )
 def test_bad_usage_is_refused(tool: ModuleType, words: list[str]):
@@ -204,7 +220,7 @@ def test_bad_usage_is_refused(tool: ModuleType, words: list[str]):
         tool.main(words)
 
 
-@pytest.mark.parametrize("words", [[], ["ops"], ["compare"], ["segmentation"], ["mixers"]])
+@pytest.mark.parametrize("words", [[], ["ops"], ["compare"], ["segmentation"], ["mixers"], ["eval"]])
 def test_help_is_instant(words: list[str]):
     code = f"import runpy, sys; sys.argv = ['benchmark.py', *{words}, '--help']\n"
     code += "try: runpy.run_path('tools/benchmark.py', run_name='__main__')\n"

@@ -18,6 +18,7 @@ VARIANTS = ("eager", "compile", "bfloat16", "compile-bfloat16")
 SCALING_SIZES = [5_000, 10_000, 20_000, 50_000, 100_000, 200_000]
 MIXERS = ["SimplifiedLinearAttention", "HashAttention", "PoolingMixer", "DecomposedManhattanAttention"]
 MIXER_SIZES = [256, 512, 1024, 2048, 4096, 8192, 16384]
+EVALUATIONS = ("nuscenes", "argoverse2", "vector-map", "waymo")
 EXPONENTS = (
     "N^ are the exponents of time and of peak memory: least squares of their logarithms against that of the tokens, "
     "over the upper half of the token counts."
@@ -94,9 +95,15 @@ def parse_args(description: str | None, argv: Sequence[str] | None) -> argparse.
         "--memory", type=_positive_number, default=4.0, metavar="GIB", help="limit of a call (%(default)s)"
     )
 
-    evaluation = _add_command(commands, "eval", "the map evaluation against pair by pair", repeats=3)
-    evaluation.add_argument("--samples", type=_positive, default=500, help="frames of seeded maps (%(default)s)")
-    evaluation.add_argument("--predictions", type=_positive, default=50, help="elements in each (%(default)s)")
+    evaluation = _add_command(
+        commands, "eval", "evaluations against the official code on seeded sets", repeats=3, has_dtype=False
+    )
+    evaluation.add_argument(
+        "--only", nargs="+", choices=EVALUATIONS, default=list(EVALUATIONS), metavar="NAME",
+        help="evaluations to time (%(default)s)",
+    )
+    evaluation.add_argument("--samples", type=_positive, help="frames (those of a validation set)")
+    evaluation.add_argument("--predictions", type=_positive, help="boxes or map elements in each (each one's own)")
 
     args = parser.parse_args(argv)
     _check(args, commands.choices[args.command])

@@ -29,6 +29,21 @@ BLOCK_FRAMES = 64                                          # of which the sample
 
 
 @dataclass(frozen=True, eq=False)
+class ElementHits:
+    """The P predictions that counted, of all frames.
+
+    Args:
+        labels: (P,) int64 class.
+        scores: (P,) float64 confidence.
+        hits: (P, T) bool, whether a prediction took a true element at each threshold.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    hits: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class VectorMapScores:
     """Average precisions.
 
@@ -39,6 +54,7 @@ class VectorMapScores:
         num_truth: (C,) true elements.
         num_predictions: (C,) predictions that counted.
         unit: "m" for distances, else empty.
+        predictions: what the precisions are computed from, for curves.
     """
 
     ap: np.ndarray
@@ -47,6 +63,7 @@ class VectorMapScores:
     num_truth: np.ndarray
     num_predictions: np.ndarray
     unit: str = "m"
+    predictions: ElementHits | None = None
 
     @property
     def mean_ap(self) -> float:
@@ -112,13 +129,19 @@ def evaluate_vector_map(
     nearest = _nearest(found, frames, true, true_frames, rules, how, max(limits))
     ap = np.zeros((len(classes), len(limits)))
     num_truth = np.bincount(true.labels, minlength=len(classes))
+    hits = np.zeros((len(found), len(limits)), bool)                                     # (P, T)
     for column, limit in enumerate(limits):
-        hits = nearest.matched(limit if how.is_distance else -limit) >= 0                # (P,)
+        hits[:, column] = nearest.matched(limit if how.is_distance else -limit) >= 0
         for label in range(len(classes)):
             own = found.labels == label
-            ap[label, column] = area_under_curve(nearest.scores[own], hits[own], int(num_truth[label]), rules.dtype)
+            ap[label, column] = area_under_curve(
+                nearest.scores[own], hits[own, column], int(num_truth[label]), rules.dtype
+            )
     num_predictions = np.bincount(found.labels, minlength=len(classes))
-    return VectorMapScores(ap, tuple(classes), limits, num_truth, num_predictions, "m" if how.is_distance else "")
+    return VectorMapScores(
+        ap, tuple(classes), limits, num_truth, num_predictions, "m" if how.is_distance else "",
+        ElementHits(found.labels, nearest.scores, hits),
+    )
 
 
 def evaluate_by_token(

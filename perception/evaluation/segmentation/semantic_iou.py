@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from perception.structures.segmentation import IGNORE_LABEL
 
-from .pair_counts import PairCounts, checked_labels, mean_or_nan, pair_counts, ratio
+from .pair_counts import PairCounts, checked_labels, integer_maps, mean_or_nan, pair_counts, ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +133,11 @@ class LidarsegIoU:
         Raises:
             ValueError: lengths differ or a class lies elsewhere.
         """
-        pairs = pair_counts(truth, predictions)
-        checked_labels(pairs.first, 0, self.num_classes - 1, "truth")
-        checked_labels(pairs.second, 1, self.num_classes - 1, "predictions")
-        np.add.at(self.counts, (pairs.first, pairs.second), np.where(pairs.first > 0, pairs.counts, 0))
+        true, predicted = integer_maps(truth, predictions)
+        checked_labels(true, 0, self.num_classes - 1, "truth")
+        checked_labels(predicted, 1, self.num_classes - 1, "predictions")
+        counts = np.bincount(true * self.num_classes + predicted, minlength=self.num_classes**2)
+        self.counts[1:] += counts.reshape(self.num_classes, self.num_classes)[1:]
 
     def merge(self, other: LidarsegIoU) -> None:
         """Take in the counts of another process. Raises ValueError if it has another number of classes."""
@@ -147,6 +148,7 @@ class LidarsegIoU:
     def compute(self) -> LidarsegScores:
         """Scores over all that was counted."""
         right, truth, predicted = self.counts.diagonal(), self.counts.sum(axis=1), self.counts.sum(axis=0)
-        iou = ratio(right, truth + predicted - right)
+        union = (truth + predicted - right).astype(np.float32)     # as the devkit: seven digits beyond 2^24 points
+        iou = ratio(right, union)
         fwiou = float(ratio(np.nansum(truth * iou), truth.sum()))
         return LidarsegScores(iou, mean_or_nan(iou), fwiou, int((~np.isnan(iou)).sum()))

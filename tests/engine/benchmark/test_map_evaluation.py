@@ -33,3 +33,4 @@ def test_there_is_a_row_for_each_convention():
         ("map_evaluation/maptr", 10, "float64"), ("map_evaluation/streammapnet", 10, "float64"),
     ]
     assert all(row.ratio is not None and row.ratio > 0 for row in rows)
+    assert all(row.identical and row.samples == 2 and row.score == row.reference_score for row in rows)
