@@ -1,4 +1,4 @@
-"""Plots of a run: precision over recall, loss over iterations, latency histogram."""
+"""Plots of a run: precision over recall, loss over iterations, histograms, numbers by group."""
 
 from __future__ import annotations
 
@@ -47,6 +47,39 @@ def latency_figure(samples_ms: Mapping[str, Sequence[float]]) -> Figure:
     for name, values in samples_ms.items():
         axes.hist(np.asarray(values, dtype=float), bins=30, histtype="step", label=name, linewidth=1.4)
     axes.legend(fontsize=8)
+    return figure
+
+
+def error_figure(samples: Mapping[str, Sequence[float]], title: str) -> Figure:
+    """Histogram of errors, one outline a class in its colour; what lies beyond the 99th percentile is in the last bin.
+
+    Args:
+        samples: errors by class name, one or more of each.
+        title: name of the error with its unit.
+    """
+    figure, axes = _figure(title, title, "matches")
+    values = {name: np.asarray(errors, dtype=float) for name, errors in samples.items()}
+    highest = float(np.quantile(np.concatenate(list(values.values())), 0.99)) or 1.0
+    for name, errors in values.items():
+        red, green, blue = (level / 255 for level in class_color(name))
+        clipped = np.minimum(errors, highest)
+        axes.hist(clipped, bins=40, range=(0.0, highest), histtype="step", label=name, color=(red, green, blue),
+                  linewidth=1.4)
+    axes.legend(fontsize=7, ncols=2)
+    return figure
+
+
+def group_figure(values: Mapping[str, Sequence[float]], groups: Sequence[str], title: str) -> Figure:
+    """Bars of a number in [0, 1], a bundle a group and a bar a class in its colour; NaN leaves a gap."""
+    figure, axes = _figure(title, "", "")
+    width = 0.8 / max(len(values), 1)
+    for place, (name, numbers) in enumerate(values.items()):
+        color = np.array(class_color(name)) / 255
+        offsets = np.arange(len(groups)) + (place + 0.5) * width - 0.4
+        axes.bar(offsets, np.asarray(numbers, dtype=float), width, label=name, color=color)
+    axes.set_xticks(range(len(groups)), groups, fontsize=8)
+    axes.set_ylim(0, 1.02)
+    axes.legend(fontsize=7, ncols=2)
     return figure
 
 

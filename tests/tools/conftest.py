@@ -1,0 +1,56 @@
+"""What the tests of tools/evaluate.py share."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from perception.engine.cli import run_tool
+
+ROOT = Path(__file__).resolve().parents[2]
+Scored = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def evaluate() -> ModuleType:
+    """The tool."""
+    spec = importlib.util.spec_from_file_location("evaluate_tool", ROOT / "tools/evaluate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def scored(evaluate: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Scored]:
+    """Scores files and gives what was written, after a look that it was printed."""
+
+    def run(metric: str, predictions: Path, truth: Path, *options: str) -> Scored:
+        file = tmp_path / "scores.json"
+        assert evaluate.main([metric, str(predictions), str(truth), *options, "--json", str(file)]) == 0
+        printed, content = capsys.readouterr().out, json.loads(file.read_text())
+        assert content["metric"] == metric
+        assert f"wrote {file}" in printed.splitlines()
+        assert all(note in printed for note in content["notes"])
+        return content
+
+    return run
+
+
+@pytest.fixture
+def told(evaluate: ModuleType, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The line of an expected error."""
+
+    def run(metric: str, predictions: Path, truth: Path, *options: str) -> str:
+        assert run_tool(evaluate.main, [metric, str(predictions), str(truth), *options]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return run
