@@ -18,14 +18,24 @@ Scored = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def evaluate() -> ModuleType:
+def load_tool() -> Callable[[str], ModuleType]:
+    """The module of a tool by its name."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"{name}_tool", ROOT / f"tools/{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def evaluate(load_tool: Callable[[str], ModuleType]) -> ModuleType:
     """The tool."""
-    spec = importlib.util.spec_from_file_location("evaluate_tool", ROOT / "tools/evaluate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("evaluate")
 
 
 @pytest.fixture

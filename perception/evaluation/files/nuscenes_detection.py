@@ -146,11 +146,11 @@ def _levels(tables: Path, truth: NuScenesBoxes) -> np.ndarray:
     """(N,) int64 place in `VISIBILITY`, -1 where it is unknown; a box is known again by its sample and its centre."""
     import numpy as np
 
-    from ..detection.nuscenes_records import table_records
+    from ..nuscenes_root import read_table
 
     visible = {
         (record["sample_token"], *map(float, record["translation"])): str(record.get("visibility_token", ""))
-        for record in table_records(tables, "sample_annotation")
+        for record in read_table(tables, "sample_annotation")
     }
     tokens = [truth.tokens[sample] for sample in truth.sample.tolist()]
     keys = zip(tokens, truth.translation.tolist(), strict=True)

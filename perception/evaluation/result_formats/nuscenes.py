@@ -17,8 +17,8 @@ from perception.structures import SE3, Boxes3D, NuScenesRows
 
 from ..detection.nuscenes_boxes import NuScenesBoxes
 from ..detection.nuscenes_files import read_nuscenes_boxes
-from ..detection.nuscenes_records import table_records
 from ..nuscenes_results import DETECTION_NAMES, MAX_BOXES_PER_SAMPLE, write_nuscenes_results
+from ..nuscenes_root import read_table
 from .frame_results import FramePlace, FrameResults, FrameSource, read_places
 
 CLASSES = DETECTION_NAMES
@@ -71,15 +71,15 @@ def places_of_root(root: Path, version: str, tokens: Sequence[str]) -> dict[str,
         raise DataError(root, version, "a folder with the tables of that version", "no such folder")
     try:
         scene_of = {
-            record["token"]: record["scene_token"] for record in table_records(tables, "sample")
+            record["token"]: record["scene_token"] for record in read_table(tables, "sample")
             if record["token"] in wanted
         }
-        names = {record["token"]: record["name"] for record in table_records(tables, "scene")}
+        names = {record["token"]: record["name"] for record in read_table(tables, "scene")}
         lidar = _lidar_keyframes(tables, wanted)
         of_poses = {pose for _, pose in lidar.values()}
         poses = {
             record["token"]: SE3.from_quaternion(record["rotation"], record["translation"])
-            for record in table_records(tables, "ego_pose") if record["token"] in of_poses
+            for record in read_table(tables, "ego_pose") if record["token"] in of_poses
         }
         for token in tokens:
             if token not in scene_of or token not in lidar:
@@ -94,13 +94,13 @@ def places_of_root(root: Path, version: str, tokens: Sequence[str]) -> dict[str,
 
 def _lidar_keyframes(tables: Path, samples: set[str]) -> dict[str, tuple[int, str]]:
     """Time [ns] and token of the pose of the LiDAR's keyframe, by sample."""
-    sensors = {record["token"] for record in table_records(tables, "sensor") if record["channel"] == LIDAR}
+    sensors = {record["token"] for record in read_table(tables, "sensor") if record["channel"] == LIDAR}
     mounted = {
-        record["token"] for record in table_records(tables, "calibrated_sensor") if record["sensor_token"] in sensors
+        record["token"] for record in read_table(tables, "calibrated_sensor") if record["sensor_token"] in sensors
     }
     return {
         record["sample_token"]: (1000 * int(record["timestamp"]), record["ego_pose_token"])
-        for record in table_records(tables, "sample_data")
+        for record in read_table(tables, "sample_data")
         if record["is_key_frame"] and record["sample_token"] in samples
         and record["calibrated_sensor_token"] in mounted
     }
