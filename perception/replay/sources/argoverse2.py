@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...datasets.argoverse2 import Argoverse2Dataset, index_source
 from ...datasets.argoverse2_log import CAMERAS, Log
-from ...datasets.index import pose_from_row, write_index
+from ...datasets.index import write_index
 from ...errors import DataError
-from ..source import FrameSource, PendingFrame
+from ..indexed_source import IndexedSource
 
 
-class Argoverse2LogSource(FrameSource):
+class Argoverse2LogSource(IndexedSource):
     """One log folder.
 
     Args:
@@ -47,13 +46,3 @@ class Argoverse2LogSource(FrameSource):
     def can_read(cls, path: str) -> bool:
         """A log's folder with sensors/lidar."""
         return (Path(path) / "sensors" / "lidar").is_dir()
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def pending(self) -> Iterator[PendingFrame]:
-        """Its sweeps, oldest first."""
-        for index in range(len(self.dataset)):
-            record = self.dataset.record(index)
-            pose, cameras = pose_from_row(record.lidar.global_from_ego), self.dataset.cameras_of(record)
-            yield PendingFrame(record.lidar.timestamp_ns, partial(self.dataset.load, index), pose, cameras)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from ...datasets.index import FrameRecord, pose_from_row, write_index
+from ...datasets.index import FrameRecord, write_index
 from ...datasets.waymo.component_files import SegmentComponents
 from ...datasets.waymo.parquet import BOX_COMPONENT, POINT_COMPONENTS
 from ...datasets.waymo.segments import PARQUET_ENDING, RECORD_ENDINGS, file_rows
 from ...datasets.waymo_open import CAMERAS, WaymoDataset, index_source
 from ...errors import ConfigError, DataError, suggestion
-from ..source import FrameSource, PendingFrame
+from ..indexed_source import IndexedSource
 
 
-class WaymoSegmentSource(FrameSource):
+class WaymoSegmentSource(IndexedSource):
     """One file of frames.
 
     Args:
@@ -52,16 +51,6 @@ class WaymoSegmentSource(FrameSource):
         """A TFRecord, or a Parquet file in a folder that is called lidar."""
         is_component = path.endswith(PARQUET_ENDING) and Path(path).parent.name == POINT_COMPONENTS[0]
         return (path.endswith(RECORD_ENDINGS) or is_component) and Path(path).is_file()
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def pending(self) -> Iterator[PendingFrame]:
-        """Its frames, oldest first."""
-        for index in range(len(self.dataset)):
-            record = self.dataset.record(index)
-            pose, cameras = pose_from_row(record.lidar.global_from_ego), self.dataset.cameras_of(record)
-            yield PendingFrame(record.lidar.timestamp_ns, partial(self.dataset.load, index), pose, cameras)
 
 
 def _rows(root: Path, file: Path, scene: str | None) -> list[FrameRecord]:
