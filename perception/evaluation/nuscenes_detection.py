@@ -30,7 +30,7 @@ from .detection.nuscenes_filters import Surroundings
 from .detection.nuscenes_official import score_file_officially, score_rows_officially
 from .detection.nuscenes_scores import ERRORS, NuScenesScores
 from .detection.nuscenes_truth import read_nuscenes_truth
-from .nuscenes_results import COLUMNS, DETECTION_NAMES, nuscenes_columns, write_nuscenes_columns
+from .nuscenes_results import COLUMNS, DETECTION_NAMES, LIDAR_ONLY, nuscenes_columns, write_nuscenes_columns
 from .nuscenes_root import read_split_samples
 from .stored_frames import StoredFrames
 from .streaming_metric import StreamingMetric
@@ -114,8 +114,7 @@ def evaluate_nuscenes_root(
     else:
         scores, meta = _score_file(root, version, split, results_json)
     if output_dir is not None:
-        write_json(Path(output_dir) / "metrics_summary.json", {**scores.summary, "meta": meta})
-        write_json(Path(output_dir) / "metrics_details.json", scores.curves)
+        _write_scores(Path(output_dir), scores, meta)
     return scores
 
 
@@ -189,11 +188,22 @@ class NuScenesDetectionMetric(StreamingMetric):
         """Scores over all samples of the split that the root holds; those without predictions count as empty."""
         tokens = read_split_samples(self.root, self.version, self.split)
         path = write_nuscenes_columns(frames, self.output_dir / "results_nusc.json", self.meta, tokens)
-        scores = evaluate_nuscenes_root(
-            self.root, self.version, self.split, path, self.output_dir, backend=self.backend
-        )
         logger.info("wrote %s", path)
+        if self.backend == "official":
+            return evaluate_nuscenes_root(
+                self.root, self.version, self.split, path, self.output_dir, backend=self.backend
+            ).flat()
+        predictions = NuScenesBoxes.from_columns(frames, tokens)                 # as they stand in the file
+        frames.close()
+        truth, surroundings = read_nuscenes_truth(self.root, self.version, self.split)
+        scores = evaluate_nuscenes_boxes(truth, predictions, surroundings)
+        _write_scores(self.output_dir, scores, {**LIDAR_ONLY, **(self.meta or {})})
         return scores.flat()
+
+
+def _write_scores(folder: Path, scores: NuScenesScores, meta: Mapping[str, Any]) -> None:
+    write_json(folder / "metrics_summary.json", {**scores.summary, "meta": meta})
+    write_json(folder / "metrics_details.json", scores.curves)
 
 
 def _score_file(

@@ -83,6 +83,11 @@ def nuscenes_rows(predictions: Predictions) -> list[dict[str, Any]]:
     return rows_of_columns(predictions.token, nuscenes_columns(predictions))
 
 
+def speeds(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) float64 [m/s] of boxes that are given as `COLUMNS`."""
+    return np.hypot(columns["velocity"][:, 0], columns["velocity"][:, 1])
+
+
 def rows_of_columns(token: str, columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Boxes of a sample that are given as `COLUMNS`, as the results file wants them."""
     return [
@@ -94,10 +99,10 @@ def rows_of_columns(token: str, columns: Mapping[str, np.ndarray]) -> list[dict[
             "velocity": velocity,
             "detection_name": DETECTION_NAMES[label],
             "detection_score": score,
-            "attribute_name": attribute_name(DETECTION_NAMES[label], math.hypot(*velocity)),
+            "attribute_name": attribute_name(DETECTION_NAMES[label], speed),
         }
-        for translation, size, rotation, velocity, label, score in zip(
-            *(columns[name].tolist() for name in COLUMNS), strict=True
+        for translation, size, rotation, velocity, label, score, speed in zip(
+            *(columns[name].tolist() for name in COLUMNS), speeds(columns).tolist(), strict=True
         )
     ]
 

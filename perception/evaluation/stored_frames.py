@@ -50,6 +50,10 @@ class StoredFrames(Mapping[str, Mapping[str, np.ndarray]]):
         file, frame = self._places[token]
         return {name: file.values_of(name, frame) for name in self.layout}
 
+    def close(self) -> None:
+        """Let go of the files, which else stay in memory as far as they were read; it is empty afterwards."""
+        self._places, self._only = {}, None
+
     @property
     def tokens(self) -> tuple[str, ...]:
         """Names of the F frames."""

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 
 from perception.registry import METRICS
 from perception.structures import Annotations, Boxes3D, Frame, Predictions
 
+from .frame_file import Column
+from .stored_frames import StoredFrames
+from .streaming_metric import StreamingMetric
 from .waymo.detection import evaluate_waymo
 from .waymo.objects import TYPES, WaymoObjects
 from .waymo.objects_file import read_waymo_objects, write_waymo_objects
@@ -20,7 +22,16 @@ from .waymo.objects_file import read_waymo_objects, write_waymo_objects
 logger = logging.getLogger(__name__)
 
 NS_PER_US = 1000
-FrameResult = tuple[tuple[str, int], WaymoObjects, WaymoObjects]   # drive and time, predictions, ground truth
+KEPT = ("boxes", "types", "scores", "num_points", "speed")         # columns of `WaymoObjects` that are not the frame's
+COLUMNS = {                                                # of the predictions of a frame, then of its truth
+    "is_truth": Column("bool"),
+    "timestamp_us": Column("int64"),
+    "boxes": Column("float64", (7,)),
+    "types": Column("int8"),
+    "scores": Column("float32"),
+    "num_points": Column("int32"),
+    "speed": Column("float64", (2,)),
+}
 
 
 def waymo_predictions(
@@ -63,7 +74,7 @@ def waymo_ground_truth(frame: Frame, classes: Mapping[str, str] | None = None) -
 
 
 @METRICS.register_module()
-class WaymoDetectionMetric(BaseMetric):
+class WaymoDetectionMetric(StreamingMetric):
     """Writes the official submission file of the tested frames and returns `WaymoScores.flat`.
 
     Without a ground-truth file the frames' annotations are the truth; they do not tell difficulties, so a box is
@@ -74,11 +85,13 @@ class WaymoDetectionMetric(BaseMetric):
         ground_truth: an ``Objects`` file with the truth of the tested frames, or None.
         breakdowns: names of Waymo's breakdowns.
         classes: Waymo's type by class name, where they differ; "" for a class that is left out.
-        collect_device: "cpu" or "gpu", see mmengine.
+        collect_device: "cpu" or "gpu", see `StreamingMetric`.
         prefix: of the metric names; "waymo" if not given.
+        memory_mb: megabytes of boxes that a process keeps in memory, see `StreamingMetric`.
     """
 
     default_prefix = "waymo"
+    columns = COLUMNS
 
     def __init__(
         self,
@@ -88,30 +101,45 @@ class WaymoDetectionMetric(BaseMetric):
         classes: Mapping[str, str] | None = None,
         collect_device: str = "cpu",
         prefix: str | None = None,
+        memory_mb: float = 16.0,
     ) -> None:
-        collect_dir = str(Path(output_dir) / ".collect") if collect_device == "cpu" else None
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
-        self.output_dir, self.breakdowns, self.classes = Path(output_dir), tuple(breakdowns), classes
+        super().__init__(output_dir, collect_device, prefix, memory_mb)
+        self.breakdowns, self.classes = tuple(breakdowns), classes
         self.ground_truth = None if ground_truth is None else Path(ground_truth)
 
     def process(self, data_batch: Sequence[Frame], data_samples: Sequence[Predictions]) -> None:
-        """Keep the boxes of a batch under their drive and time."""
-        for frame, sample in zip(data_batch, data_samples, strict=True):
-            truth = WaymoObjects.empty() if self.ground_truth else waymo_ground_truth(frame, self.classes)
-            key = (frame.scene, frame.timestamp_ns)
-            self.results.append((key, waymo_predictions(sample, frame.scene, self.classes), truth))
+        """Keep the boxes of a batch under their drive and time.
 
-    def compute_metrics(self, results: list[FrameResult]) -> dict[str, float]:
+        Raises:
+            ValueError: see `waymo_predictions` and `waymo_ground_truth`.
+        """
+        for frame, sample in zip(data_batch, data_samples, strict=True):
+            found = waymo_predictions(sample, frame.scene, self.classes)
+            truth = WaymoObjects.empty() if self.ground_truth else waymo_ground_truth(frame, self.classes)
+            objects = WaymoObjects.concatenate([found, truth])
+            rows = {name: getattr(objects, name) for name in ("timestamp_us", *KEPT)}
+            self.keep(
+                f"{frame.scene}/{frame.timestamp_ns}", {"is_truth": np.arange(len(objects)) >= len(found), **rows}
+            )
+
+    def compute_metrics(self, frames: StoredFrames) -> dict[str, float]:
         """Scores over the tested frames, or over those of the ground-truth file."""
-        frames = {key: parts for key, *parts in results}
-        predictions, truth = (
-            WaymoObjects.concatenate([parts[place] for parts in frames.values()]) for place in range(2)
-        )
+        objects, is_truth = _stored_objects(frames), frames.columns["is_truth"]
+        predictions = objects[~is_truth]
         path = write_waymo_objects(self.output_dir / "predictions.bin", predictions)
         logger.info("wrote %s", path)
-        if self.ground_truth:
-            truth = read_waymo_objects(self.ground_truth)
+        truth = read_waymo_objects(self.ground_truth) if self.ground_truth else objects[is_truth]
         return evaluate_waymo(truth, predictions, breakdowns=self.breakdowns).flat()
+
+
+def _stored_objects(frames: StoredFrames) -> WaymoObjects:
+    """The objects of all frames, predictions and truth."""
+    scenes = np.array([token.rpartition("/")[0] for token in frames.tokens], np.str_)
+    contexts = scenes.repeat(np.diff(frames.offsets))
+    boxes, types, *others = (frames.columns[name] for name in KEPT)
+    return WaymoObjects.from_columns(
+        contexts, frames.columns["timestamp_us"], boxes, types, **dict(zip(KEPT[2:], others, strict=True))
+    )
 
 
 def _objects(boxes: Boxes3D, types: np.ndarray, scene: str, timestamp_ns: int, **columns: np.ndarray) -> WaymoObjects:

@@ -7,16 +7,22 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perception.evaluation.detection.nuscenes_boxes import NuScenesBoxes
+from perception.evaluation.detection.nuscenes_files import read_nuscenes_boxes
 from perception.evaluation.nuscenes_results import (
     ATTRIBUTES,
+    COLUMNS,
     DETECTION_NAMES,
     attribute_name,
+    nuscenes_columns,
     nuscenes_rows,
+    write_nuscenes_columns,
     write_nuscenes_results,
 )
 from perception.structures import SE3, Boxes3D, Predictions
@@ -115,3 +121,22 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path):
 def test_predictions_that_cannot_be_written_are_refused(change: dict, match: str):
     with pytest.raises(ValueError, match=match):
         nuscenes_rows(replace(sample([[5.0, 0.0, 0.0, 4.0, 2.0, 1.5, 0.0]]), **change))
+
+
+def test_columns_are_scored_as_the_file_that_is_written_of_them(tmp_path: Path):
+    draw, columns = torch.Generator().manual_seed(3), {}
+    for token, count in (("b", 40), ("c", 0), ("a", 25)):
+        boxes = torch.rand(count, 9, generator=draw) + 0.1
+        boxes[:, 7:] *= torch.randint(2, (count, 1), generator=draw)            # half of them stand still
+        labels = torch.randint(len(DETECTION_NAMES), (count,), generator=draw)
+        pose = SE3.about_z(0.3, (1000.0, 200.0, 0.0))
+        columns[token] = nuscenes_columns(
+            Predictions(token, 0, Boxes3D(boxes), torch.rand(count, generator=draw), labels, DETECTION_NAMES, pose)
+        )
+    tokens = ["a", "none", "b", "c"]
+    direct = NuScenesBoxes.from_columns(columns, tokens)
+    read, _ = read_nuscenes_boxes(write_nuscenes_columns(columns, tmp_path / "results.json", None, tokens))
+    assert direct.tokens == read.tokens
+    assert {*np.unique(direct.attribute)} > {-1, 5, 6}                          # none, vehicle.moving, vehicle.parked
+    for name in (*COLUMNS, "offsets", "attribute", "num_pts"):
+        np.testing.assert_array_equal(getattr(direct, name), getattr(read, name), strict=True)

@@ -69,6 +69,18 @@ def test_a_ground_truth_file_takes_the_place_of_annotations(tmp_path: Path):
     assert (flat["waymo/VEHICLE_L1_AP"], flat["waymo/VEHICLE_L2_AP"]) == (1.0, 0.5)
 
 
+def test_boxes_that_went_to_disk_are_scored_as_those_in_memory_and_survive_a_broken_run(tmp_path: Path):
+    whole, spilled = (WaymoDetectionMetric(str(tmp_path / str(bound)), memory_mb=bound) for bound in (16.0, 0.0))
+    for metric in (whole, spilled):
+        metric.process([frame(7), frame(8, labels=(0, 1))], [predictions(7), predictions(8)])
+        metric.process([frame(9)], [predictions(9)[:0]])               # nothing found there
+    (left,) = (tmp_path / "0.0").glob(".rows-*")           # what a run that breaks off here leaves behind
+    scores = spilled.evaluate_stored(left)
+    assert scores["waymo/VEHICLE_L1_AP"] < 1.0
+    assert scores == pytest.approx(whole.evaluate(size=3), nan_ok=True)
+    assert scores == pytest.approx(spilled.evaluate(size=3), nan_ok=True)
+
+
 @pytest.mark.parametrize("lacking", ["annotations", "numbers of LiDAR points in its annotations"])
 def test_frames_that_cannot_be_ground_truth_are_refused(lacking: str):
     annotations = None

@@ -18,7 +18,7 @@ VARIANTS = ("eager", "compile", "bfloat16", "compile-bfloat16")
 SCALING_SIZES = [5_000, 10_000, 20_000, 50_000, 100_000, 200_000]
 MIXERS = ["SimplifiedLinearAttention", "HashAttention", "PoolingMixer", "DecomposedManhattanAttention"]
 MIXER_SIZES = [256, 512, 1024, 2048, 4096, 8192, 16384]
-EVALUATIONS = ("nuscenes", "argoverse2", "vector-map", "waymo")
+EVALUATIONS = ("nuscenes", "argoverse2", "vector-map", "waymo", "waymo-reading")
 EXPONENTS = (
     "N^ are the exponents of time and of peak memory: least squares of their logarithms against that of the tokens, "
     "over the upper half of the token counts."

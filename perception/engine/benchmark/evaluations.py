@@ -1,4 +1,7 @@
-"""The evaluations that tools/benchmark.py times, each against the official code or a plain form of the same rules."""
+"""The evaluations that tools/benchmark.py times, each against the official code or a plain form of the same rules.
+
+Waymo's official code reads its own records, so reading them is timed here too.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from .nuscenes_evaluation import benchmark_nuscenes
 from .rows import Row
 from .setting import Setting
 from .waymo_evaluation import benchmark_waymo_evaluation
+from .waymo_reading import benchmark_waymo_reading
 
 
 @dataclass(frozen=True)
@@ -18,14 +22,15 @@ class TimedEvaluation:
     """An evaluation and the set that it is timed on.
 
     Args:
-        benchmark: takes the setting, frames, predictions in each, ``repeats`` and ``seed``, and yields rows.
+        benchmark: takes the setting, frames, predictions in each if there are any, ``repeats`` and ``seed``, and yields
+            rows.
         samples: frames, unless told otherwise.
-        predictions: boxes or map elements in each.
+        predictions: boxes or map elements in each; 0 where there are none.
     """
 
     benchmark: Callable[..., Iterator[Row]]
     samples: int
-    predictions: int
+    predictions: int = 0
 
 
 EVALUATIONS = {
@@ -33,6 +38,7 @@ EVALUATIONS = {
     "argoverse2": TimedEvaluation(benchmark_argoverse2, 500, 100),
     "vector-map": TimedEvaluation(benchmark_map_evaluation, 500, 50),
     "waymo": TimedEvaluation(benchmark_waymo_evaluation, 40_000, 30),   # as many as the validation set
+    "waymo-reading": TimedEvaluation(benchmark_waymo_reading, 200),     # the frames of a drive
 }
 
 
@@ -55,6 +61,7 @@ def benchmark_evaluations(
     """
     for name in names:
         timed = EVALUATIONS[name]
-        sizes = samples or timed.samples, predictions or timed.predictions
-        for row in timed.benchmark(setting, *sizes, repeats=repeats, seed=seed):
-            yield replace(row, samples=sizes[0])
+        frames = samples or timed.samples
+        counts = (frames, predictions or timed.predictions) if timed.predictions else (frames,)
+        for row in timed.benchmark(setting, *counts, repeats=repeats, seed=seed):
+            yield replace(row, samples=frames)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..nuscenes_results import DETECTION_NAMES
+from ..nuscenes_results import COLUMNS, DETECTION_NAMES, MOVING_SPEED, attribute_name, speeds
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,28 @@ class NuScenesBoxes:
             table.add(token, of_sample)
         return table.boxes()
 
+    @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, Mapping[str, np.ndarray]], tokens: Sequence[str]
+    ) -> NuScenesBoxes:
+        """Of predictions by sample token, given as `nuscenes_results.COLUMNS`: what their results file would give.
+
+        Args:
+            columns: as `nuscenes_columns` makes them; `StoredFrames` of them will do.
+            tokens: the samples in their order; one without predictions is empty.
+        """
+        parts = [columns.get(token, {}) for token in tokens]
+        counts = [len(part["score"]) if part else 0 for part in parts]
+        parts = [part for part in parts if part]
+        gathered = {                                       # one after another, so that little is there twice
+            name: np.concatenate([np.empty((0, *column.shape), column.dtype), *(part[name] for part in parts)])
+            for name, column in COLUMNS.items()
+        }
+        return cls(
+            tuple(tokens), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), **gathered,
+            attribute=_usual_attributes(gathered), num_pts=np.full(len(gathered["score"]), -1, np.int32),
+        )
+
     def _check(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
         column = getattr(self, name)
         if column.shape != shape or column.dtype != dtype:
@@ -164,6 +186,14 @@ def with_known_velocity(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of ground truth whose velocity may be null or absent, with NaN for what is unknown."""
     velocity = row.get("velocity") or (None, None)
     return {**row, "velocity": [np.nan if value is None else value for value in velocity]}
+
+
+def _usual_attributes(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) int8: the attribute that a box's class has at its speed."""
+    usual = np.array(                                      # at rest, moving
+        [[_ATTRIBUTES[attribute_name(name, speed)] for speed in (0.0, np.inf)] for name in DETECTION_NAMES], np.int8
+    )
+    return usual[columns["label"], (speeds(columns) > MOVING_SPEED).astype(np.int8)]
 
 
 def _columns(rows: Rows) -> dict[str, np.ndarray]:
