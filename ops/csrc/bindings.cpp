@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "binding_types.hpp"
+#include "decode_argument.hpp"
 #include "cpu/best_first.hpp"
 #include "cpu/bev_scatter.hpp"
 #include "cpu/circle_nms.hpp"
@@ -18,16 +19,20 @@
 #include "cpu/greedy_centers.hpp"
 #include "cpu/group_attention.hpp"
 #include "cpu/group_layer.hpp"
+#include "cpu/hash_lookup.hpp"
 #include "cpu/instruction_set.hpp"
+#include "cpu/lean_decode.hpp"
 #include "cpu/points_in_boxes.hpp"
 #include "cpu/radix_sort.hpp"
 #include "cpu/rotated_iou.hpp"
 #include "cpu/rotated_nms.hpp"
 #include "cpu/segment_reduce.hpp"
+#include "cpu/selective_scan.hpp"
 #include "cpu/upright_iou.hpp"
 #include "cpu/voxelize.hpp"
 #include "cpu/window_partition.hpp"
 #include "grid_argument.hpp"
+#include "scan_argument.hpp"
 #ifdef PERCEPTION_CUDA
 #include "cuda_bindings.hpp"
 #endif
@@ -306,8 +311,66 @@ static void match_at_cutoffs(Indices frame_starts, Indices cutoffs, Indices edge
     cpu::match_at_cutoffs(task, rule, {hits.data(), false_positives.data(), values.data()}, threads);
 }
 
+using Cube = CpuArray<const float, 3>;
+using GroupRows = CpuArray<const float, 4>;
+
+static void selective_scan(Cube u, Cube delta, FloatTable a, GroupRows b, GroupRows c, Cube initial,
+                           std::optional<Row> bias, bool softplus, CpuArray<float, 3> y, CpuArray<float, 3> last,
+                           int threads) {
+    const perception::ScanInput in = perception::scan_input(u, delta, a, b, c, initial, bias, softplus);
+    nb::gil_scoped_release unlocked;
+    cpu::selective_scan(in, y.data(), last.data(), threads);
+}
+
+static void selective_scan_backward(Cube grad_y, Cube grad_last, Cube u, Cube delta, FloatTable a, GroupRows b,
+                                    GroupRows c, Cube initial, std::optional<Row> bias, bool softplus,
+                                    CpuArray<float, 3> grad_u, CpuArray<float, 3> grad_delta,
+                                    CpuArray<float, 3> grad_a, CpuArray<float, 4> grad_b, CpuArray<float, 4> grad_c,
+                                    CpuArray<float, 3> grad_initial, int threads) {
+    const perception::ScanInput in = perception::scan_input(u, delta, a, b, c, initial, bias, softplus);
+    const perception::ScanGradients out{grad_u.data(), grad_delta.data(), grad_a.data(),
+                                        grad_b.data(), grad_c.data(),     grad_initial.data()};
+    nb::gil_scoped_release unlocked;
+    cpu::selective_scan_backward(in, grad_y.data(), grad_last.data(), out, threads);
+}
+
+template <typename T>
+static void define_lean_decode(nb::module_& m) {
+    using Rows = perception::DecodeArray<const T, nb::device::cpu>;
+    using Mask = perception::DecodeArray<const bool, nb::device::cpu>;
+    m.def("lean_decode", [](CpuArray<const T, 4> q, Rows k, Rows v, std::optional<Indices> lengths,
+                            std::optional<Mask> mask, Indices starts, double scale, int64_t workers, int64_t tile,
+                            CpuArray<T, 4> out, CpuArray<float, 3> lse, int threads) {
+        const auto in = perception::decode_input(q, k, v, lengths, mask, scale);
+        const auto line = perception::tile_line(starts, in.key_heads);
+        nb::gil_scoped_release unlocked;
+        cpu::lean_decode(in, line, workers, tile, out.data(), lse.data(), threads);
+    }, "q"_a, "k"_a, "v"_a, "lengths"_a.none(), "mask"_a.none(), "starts"_a, "scale"_a, "workers"_a, "tile"_a, "out"_a,
+          "lse"_a, "threads"_a);
+}
+
+template <typename T>
+static void define_hash_lookup(nb::module_& m) {
+    using Codes = CpuArray<const int64_t, 2>;
+    using Table = CpuArray<const T, 2>;
+    m.def("hash_lookup", [](Table scores, Codes codes, Table tables, CpuArray<T, 2> out, int threads) {
+        const auto hits = perception::hash_hits<T>(scores, codes);
+        nb::gil_scoped_release unlocked;
+        return cpu::hash_lookup(hits, perception::hash_tables<T>(tables, hits.tables), out.data(), threads);
+    });
+    m.def("hash_lookup_backward", [](Table grad, Table scores, Codes codes, Table tables, CpuArray<T, 2> grad_scores,
+                                     CpuArray<T, 2> grad_tables, int threads) {
+        const auto hits = perception::hash_hits<T>(scores, codes);
+        nb::gil_scoped_release unlocked;
+        cpu::hash_lookup_backward(grad.data(), hits, perception::hash_tables<T>(tables, hits.tables),
+                                  grad_scores.data(), grad_tables.data(), threads);
+    });
+}
+
 template <typename T>
 static void define_floating(nb::module_& m) {
+    define_lean_decode<T>(m);
+    define_hash_lookup<T>(m);
     m.def("segment_max", &segment_max<T>, "features"_a, "index"_a, "counts"_a, "out"_a, "argmax"_a.none(), "threads"_a);
     m.def("segment_max_backward", &segment_max_backward<T>);
     m.def("segment_sum", &segment_sum<T>);
@@ -341,6 +404,11 @@ NB_MODULE(_native, m) {
     m.def("greedy_centers", &greedy_centers);
     m.def("upright_iou", &upright_iou);
     m.def("match_at_cutoffs", &match_at_cutoffs);
+    m.def("selective_scan", &selective_scan, "u"_a, "delta"_a, "a"_a, "b"_a, "c"_a, "initial"_a, "bias"_a.none(),
+          "softplus"_a, "y"_a, "last"_a, "threads"_a);
+    m.def("selective_scan_backward", &selective_scan_backward, "grad_y"_a, "grad_last"_a, "u"_a, "delta"_a, "a"_a, "b"_a,
+          "c"_a, "initial"_a, "bias"_a.none(), "softplus"_a, "grad_u"_a, "grad_delta"_a, "grad_a"_a, "grad_b"_a,
+          "grad_c"_a, "grad_initial"_a, "threads"_a);
     m.def("groups_agree", [](Slots slots, Slots back, int64_t size) {
         return cpu::agree(groups_of(slots, back, std::nullopt, size));
     });

@@ -14,13 +14,18 @@
 #include "cuda/circle_nms.hpp"
 #include "cuda/greedy_scan.hpp"
 #include "cuda/group_attention.hpp"
+#include "cuda/hash_lookup.hpp"
+#include "cuda/lean_decode.hpp"
 #include "cuda/points_in_boxes.hpp"
 #include "cuda/rotated_iou.hpp"
 #include "cuda/rotated_nms.hpp"
 #include "cuda/segment_reduce.hpp"
+#include "cuda/selective_scan.hpp"
 #include "cuda/voxelize.hpp"
 #include "cuda/window_partition.hpp"
+#include "decode_argument.hpp"
 #include "grid_argument.hpp"
+#include "scan_argument.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -128,6 +133,37 @@ Groups groups_of(const Slots& slots, const Slots& back, const Mask& valid, int64
 
 Heads heads_of(size_t channels, int64_t heads) { return {heads, static_cast<int64_t>(channels) / heads}; }
 
+using Cube = Array<const float, 3>;
+using GroupRows = Array<const float, 4>;
+using CubeOut = Array<float, 3>;
+using GroupRowsOut = Array<float, 4>;
+
+using Row = std::optional<Array<const float, 1>>;
+
+void define_scan(nb::module_& m) {
+    m.def("selective_scan", [](Cube u, Cube delta, FloatTable a, GroupRows b, GroupRows c, Cube initial, Row bias,
+                               bool softplus, CubeOut y, CubeOut last, uintptr_t stream) {
+        selective_scan(scan_input(u, delta, a, b, c, initial, bias, softplus), y.data(), last.data(),
+                       stream_of(stream));
+    }, "u"_a, "delta"_a, "a"_a, "b"_a, "c"_a, "initial"_a, "bias"_a.none(), "softplus"_a, "y"_a, "last"_a, "stream"_a);
+    m.def("selective_scan_backward_workspace", [](int64_t samples, int64_t channels, int64_t groups, int64_t state,
+                                                  int64_t length) {
+        return selective_scan_backward_workspace({samples, channels, groups, state, length});
+    });
+    m.def("selective_scan_backward", [](Cube grad_y, Cube grad_last, Cube u, Cube delta, FloatTable a, GroupRows b,
+                                        GroupRows c, Cube initial, Row bias, bool softplus, CubeOut grad_u,
+                                        CubeOut grad_delta, CubeOut grad_a, GroupRowsOut grad_b, GroupRowsOut grad_c,
+                                        CubeOut grad_initial, Bytes workspace, uintptr_t stream) {
+        const ScanInput in = scan_input(u, delta, a, b, c, initial, bias, softplus);
+        check_room(workspace, selective_scan_backward_workspace(in.of));
+        selective_scan_backward(in, grad_y.data(), grad_last.data(),
+                                {grad_u.data(), grad_delta.data(), grad_a.data(), grad_b.data(), grad_c.data(),
+                                 grad_initial.data()},
+                                workspace.data(), stream_of(stream));
+    }, "grad_y"_a, "grad_last"_a, "u"_a, "delta"_a, "a"_a, "b"_a, "c"_a, "initial"_a, "bias"_a.none(), "softplus"_a,
+          "grad_u"_a, "grad_delta"_a, "grad_a"_a, "grad_b"_a, "grad_c"_a, "grad_initial"_a, "workspace"_a, "stream"_a);
+}
+
 template <typename T>
 void define_attention(nb::module_& m) {
     m.def("group_attention", [](Array<const T, 2> qk, Array<const T, 2> v, Slots slots, Slots back, Mask valid,
@@ -148,7 +184,42 @@ void define_attention(nb::module_& m) {
 }
 
 template <typename T>
+void define_lean_decode(nb::module_& m) {
+    using Rows = DecodeArray<const T, nb::device::PERCEPTION_KERNEL_DEVICE>;
+    using Mask = DecodeArray<const bool, nb::device::PERCEPTION_KERNEL_DEVICE>;
+    using Indices = Array<const int64_t, 1>;
+    m.def("lean_decode", [](Array<const T, 4> q, Rows k, Rows v, std::optional<Indices> lengths,
+                            std::optional<Mask> mask, Indices starts, double scale, int64_t workers, int64_t tile,
+                            Array<T, 4> out, Array<float, 3> lse, Bytes workspace, uintptr_t stream) {
+        const auto in = decode_input(q, k, v, lengths, mask, scale);
+        const TileLine line = tile_line(starts, in.key_heads);
+        check_room(workspace, lean_decode_workspace(workers, line.groups(), in.rows(), in.width));
+        lean_decode(in, line, workers, tile, out.data(), lse.data(), workspace.data(), stream_of(stream));
+    }, "q"_a, "k"_a, "v"_a, "lengths"_a.none(), "mask"_a.none(), "starts"_a, "scale"_a, "workers"_a, "tile"_a, "out"_a,
+          "lse"_a, "workspace"_a, "stream"_a);
+}
+
+template <typename T>
+void define_hash_lookup(nb::module_& m) {
+    using Codes = Array<const int64_t, 2>;
+    using Table = Array<const T, 2>;
+    m.def("hash_lookup", [](Table scores, Codes codes, Table tables, Array<T, 2> out, uintptr_t stream) {
+        const auto hits = hash_hits<T>(scores, codes);
+        hash_lookup(hits, hash_tables<T>(tables, hits.tables), out.data(), stream_of(stream));
+    });
+    m.def("hash_lookup_backward", [](Table grad, Table scores, Codes codes, Table tables, Array<T, 2> grad_scores,
+                                     Array<T, 2> grad_tables, Bytes workspace, uintptr_t stream) {
+        const auto hits = hash_hits<T>(scores, codes);
+        check_room(workspace, hash_lookup_backward_workspace(hits.count(), rows_of(tables)));
+        hash_lookup_backward(grad.data(), hits, hash_tables<T>(tables, hits.tables), grad_scores.data(),
+                             grad_tables.data(), workspace.data(), stream_of(stream));
+    });
+}
+
+template <typename T>
 void define_floating(nb::module_& m) {
+    define_lean_decode<T>(m);
+    define_hash_lookup<T>(m);
     define_attention<T>(m);
     m.def("segment_max", [](Array<const T, 2> features, Array<const int64_t, 1> index, Array<T, 2> out,
                             std::optional<Array<int32_t, 2>> argmax, Bytes workspace, uintptr_t stream) {
@@ -199,7 +270,11 @@ void define_kernels(nb::module_& m) {
     m.def("group_attention_backward_workspace", [](int64_t slots, int64_t tokens, int64_t channels, int64_t heads) {
         return group_attention_backward_workspace(slots, tokens, heads_of(static_cast<size_t>(channels), heads));
     });
+    m.attr("widest_decode_head") = widest_decode_head;
+    m.def("lean_decode_workspace", &lean_decode_workspace);
+    m.def("hash_lookup_backward_workspace", &hash_lookup_backward_workspace);
     define_boxes(m);
+    define_scan(m);
     define_floating<float>(m);
     define_floating<Bfloat16>(m);
     define_floating<Float16>(m);

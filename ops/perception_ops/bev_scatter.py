@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .checks import FLOATING, check_count, check_device, check_positive, check_range, check_tensor
-from .dispatch import NATIVE, NATIVE_FLOATING, attach_native
+from .dispatch import NATIVE, NATIVE_FLOATING, attach_native, is_portable
 
 
 def bev_scatter(
@@ -37,7 +37,8 @@ def bev_scatter(
     check_device("features", features, coords=coords)
     check_positive(batch_size=batch_size, ny=ny, nx=nx)
     check_count("batch_size * ny * nx", batch_size, ny, nx)
-    return torch.ops.perception.bev_scatter(features, coords, batch_size, ny, nx, channels_last)
+    scatter = bev_scatter_reference if is_portable() else torch.ops.perception.bev_scatter
+    return scatter(features, coords, batch_size, ny, nx, channels_last)
 
 
 def bev_scatter_reference(

@@ -47,8 +47,8 @@ def check_values(name: str, tensor: Tensor) -> None:
 
 
 def check_count(what: str, *sizes: int) -> None:
-    """Refuse more things than an int32 numbers: the product of `sizes`."""
-    if math.prod(sizes) > MOST:
+    """Refuse more things than an int32 numbers: the product of `sizes`, unless only a traced graph will know them."""
+    if all(isinstance(size, int) for size in sizes) and math.prod(sizes) > MOST:
         raise ValueError(f"{what} must be at most {MOST}, got {' x '.join(map(str, sizes))}")
 
 
@@ -70,8 +70,8 @@ def check_finite(name: str, tensor: Tensor) -> None:
 
 
 def check_range(name: str, values: Tensor, upper: int) -> None:
-    """Refuse integers outside [0, upper); reads the values, so it belongs inside an op."""
-    if values.numel() == 0:
+    """Refuse integers outside [0, upper); reads the values, so it belongs inside an op. A tracer has none to read."""
+    if torch.compiler.is_compiling() or values.numel() == 0:
         return
     lowest, highest = (int(bound) for bound in values.aminmax())
     if lowest < 0 or highest >= upper:

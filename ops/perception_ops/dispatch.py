@@ -1,7 +1,7 @@
 """Attaches native kernels to the torch ops, unless there are none or the environment forces the references.
 
 ``PERCEPTION_OPS`` is read once, when this module is imported: unset (or "auto") takes the native kernels that were
-built, "reference" leaves every op on its pure-torch reference.
+built, "reference" leaves every op on its pure-torch reference. Within `portable_ops` there are no custom ops at all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import importlib
 import inspect
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 
 import torch
@@ -26,6 +28,7 @@ CUDA_FLOATING = (torch.float32, torch.bfloat16, torch.float16)
 
 _MODES = ("auto", "reference")
 _LIBRARY = torch.library.Library("perception", "FRAGMENT")
+_portable = ContextVar("_portable", default=False)
 _attached: list[str] = []
 _attached_on_cuda: list[str] = []
 
@@ -47,7 +50,26 @@ def cuda_kernels() -> tuple[str, ...]:
 
 def is_native(name: str, device: torch.device) -> bool:
     """Whether a compiled kernel serves the op ``name`` for tensors on ``device``."""
-    return name in {"cpu": _attached, "cuda": _attached_on_cuda}.get(device.type, ())
+    return not _portable.get() and name in {"cpu": _attached, "cuda": _attached_on_cuda}.get(device.type, ())
+
+
+@contextmanager
+def portable_ops() -> Iterator[None]:
+    """Within, the ops are written out in torch's own, so that a graph which is traced there runs without this package.
+
+    A portable graph is of one sample: its number of points, pillars and slots is open, the batch has one. The ops of
+    post-processing (suppression and overlaps) stay what they are.
+    """
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
+
+
+def is_portable() -> bool:
+    """Whether ops are to be written out, see `portable_ops`."""
+    return _portable.get()
 
 
 def attach_native(name: str, kernel: Callable[..., object]) -> None:

@@ -40,6 +40,14 @@ def segment_max_reference(
     return top, argmax.int()
 
 
+def segment_max_portable(features: Tensor, index: Tensor, num_segments: int) -> Tensor:
+    """The maxima alone, (M, C), in one scatter where the reference's takes ONNX two; a maximum of -inf becomes 0."""
+    rows = index[:, None].expand_as(features)                                              # (N, C)
+    lowest = features.new_full((num_segments, features.shape[1]), -torch.inf)
+    top = lowest.scatter_reduce(0, rows, features, "amax")
+    return top.masked_fill(top == -torch.inf, 0.0)
+
+
 def segment_max_backward_reference(grad: Tensor, argmax: Tensor, index: Tensor) -> Tensor:
     """Send the gradient (M, C) of each maximum to the row it came from: -> (N, C), 0 elsewhere."""
     canvas = grad.new_zeros(index.shape[0] + 1, grad.shape[1])             # row N catches empty segments

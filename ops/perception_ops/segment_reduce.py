@@ -7,8 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from . import segment_max, segment_sum  # noqa: F401 - the imports register the ops
 from .checks import FLOATING, check_count, check_device, check_tensor
+from .dispatch import is_portable
+from .segment_max import segment_max_portable
+from .segment_sum import segment_sum_reference
 
 _REDUCTIONS = ("max", "mean", "sum")
 
@@ -38,6 +40,9 @@ def segment_reduce(
     if not torch.compiler.is_compiling():              # there the number may be known at run time only
         check_count("num_segments", num_segments)
     if reduce == "max":
+        if is_portable():
+            return segment_max_portable(features, index, num_segments)
         needs_grad = torch.is_grad_enabled() and features.requires_grad
         return torch.ops.perception.segment_max(features, index, num_segments, needs_grad)[0]
-    return torch.ops.perception.segment_sum(features, index, num_segments, reduce == "mean")
+    segment_sum = segment_sum_reference if is_portable() else torch.ops.perception.segment_sum
+    return segment_sum(features, index, num_segments, reduce == "mean")

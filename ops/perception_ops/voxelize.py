@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .checks import MOST, check_device, check_finite, check_positive, check_tensor, check_values
-from .dispatch import NATIVE, attach_native
+from .checks import MOST, check_device, check_finite, check_positive, check_range, check_tensor, check_values
+from .dispatch import NATIVE, attach_native, is_portable
 
 _TINY, _HUGE = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 _MOST_CELLS = 2**24                                # along an axis: float32 counts no further
@@ -49,9 +49,8 @@ def voxelize(
     check_positive(nx=grid[0], ny=grid[1], nz=grid[2])
     if max(grid) > _MOST_CELLS:
         raise ValueError(f"grid must have at most {_MOST_CELLS} cells along an axis, got {tuple(grid)}")
-    return torch.ops.perception.voxelize(
-        xyz, batch, [float(v) for v in voxel_size], [float(v) for v in point_range], list(grid)
-    )
+    sort = voxelize_portable if is_portable() else torch.ops.perception.voxelize
+    return sort(xyz, batch, [float(v) for v in voxel_size], [float(v) for v in point_range], list(grid))
 
 
 def voxelize_reference(
@@ -59,13 +58,39 @@ def voxelize_reference(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same in tensor algebra; float32 throughout, so that borders fall where the published models put them."""
     check_points(xyz, batch, grid)
+    keys = _cell_numbers(xyz, voxel_size, point_range, grid) + batch * math.prod(grid)
+    keys, inverse, counts = keys.unique(sorted=True, return_inverse=True, return_counts=True)
+    return _coords_of(keys, grid), inverse, counts
+
+
+def voxelize_portable(
+    xyz: Tensor, batch: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for the points of one sample: cells are counted on the whole grid, so nothing is sorted."""
+    check_range("batch of a portable graph", batch, 1)
+    keys = _cell_numbers(xyz, voxel_size, point_range, grid)                                # (N,)
+    counts = keys.new_zeros(math.prod(grid)).scatter_add(0, keys, torch.ones_like(keys))    # (cells,)
+    is_filled = counts > 0
+    ranks = is_filled.long().cumsum(0) - 1
+    filled = is_filled.nonzero()[:, 0]                                                      # (M,)
+    return _coords_of(filled, grid), ranks[keys], counts[filled]
+
+
+def _cell_numbers(
+    xyz: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], grid: Sequence[int]
+) -> Tensor:
+    """(N, 3) -> (N,) int64 number of each point's cell within its sample."""
     nx, ny, nz = grid
     cell = ((xyz - xyz.new_tensor(point_range[:3])) / xyz.new_tensor(voxel_size)).floor()
     cell = cell.clamp(min=0).minimum(xyz.new_tensor([nx - 1, ny - 1, nz - 1])).long()       # (N, 3) x, y, z
-    key = ((batch * nz + cell[:, 2]) * ny + cell[:, 1]) * nx + cell[:, 0]
-    key, inverse, counts = key.unique(sorted=True, return_inverse=True, return_counts=True)
-    coords = [key // (nx * ny * nz), key // (nx * ny) % nz, key // nx % ny, key % nx]
-    return torch.stack(coords, 1).int(), inverse, counts
+    return (cell[:, 2] * ny + cell[:, 1]) * nx + cell[:, 0]
+
+
+def _coords_of(keys: Tensor, grid: Sequence[int]) -> Tensor:
+    """(M,) numbers of cells -> (M, 4) int32 batch, z, y, x."""
+    nx, ny, nz = grid
+    coords = [keys // (nx * ny * nz), keys // (nx * ny) % nz, keys // nx % ny, keys % nx]
+    return torch.stack(coords, 1).int()
 
 
 def _check_geometry(voxel_size: Sequence[float], point_range: Sequence[float]) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .checks import check_count, check_positive, check_range, check_tensor, check_values
-from .dispatch import NATIVE, attach_native
+from .dispatch import NATIVE, attach_native, is_portable
 
 
 class WindowPartition(NamedTuple):
@@ -61,9 +61,8 @@ def window_partition(
     for name, size in (sizes | {"group_size": group_size}).items():
         check_count(name, size)
     _check_keys(batch_size, Axis(grid[0], window[0]), Axis(grid[1], window[1]))
-    return WindowPartition(
-        *torch.ops.perception.window_partition(coords, batch_size, list(grid), list(window), group_size)
-    )
+    cut = window_partition_portable if is_portable() else torch.ops.perception.window_partition
+    return WindowPartition(*cut(coords, batch_size, list(grid), list(window), group_size))
 
 
 def window_partition_reference(
@@ -71,6 +70,27 @@ def window_partition_reference(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same in tensor algebra; the four tensors of a `WindowPartition`."""
     counts = sample_counts(coords, batch_size, grid)                                       # (B,)
+    return _orders_of(coords, grid, window), *_group_slots(counts, group_size)
+
+
+def window_partition_portable(
+    coords: Tensor, batch_size: int, grid: Sequence[int], window: Sequence[int], group_size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same for one sample, whose number of tokens only a run of the graph will tell."""
+    if batch_size != 1:
+        raise ValueError(f"batch_size of a portable graph must be 1, got {batch_size}")
+    num_tokens = coords.shape[0]
+    ranks = torch.arange(num_tokens, device=coords.device)
+    groups = (num_tokens + group_size - 1) // group_size       # of positive numbers: ONNX rounds quotients to zero
+    place = torch.arange(groups * group_size, device=coords.device)                        # (P,)
+    count = torch.ones_like(ranks).sum()                                                   # ()
+    is_token, is_whole = place < count, count >= group_size
+    padding = torch.where(is_whole, place - group_size, 0)
+    return _orders_of(coords, grid, window), torch.where(is_token, place, padding), ranks, is_token | is_whole
+
+
+def _orders_of(coords: Tensor, grid: Sequence[int], window: Sequence[int]) -> Tensor:
+    """(4, N) int64, the orders of a `WindowPartition`."""
     x_axis, y_axis = Axis(grid[0], window[0]), Axis(grid[1], window[1])
     batch, _, y, x = coords.long().unbind(1)
     shifted_x, shifted_y = x + x_axis.window // 2, y + y_axis.window // 2
@@ -80,7 +100,7 @@ def window_partition_reference(
         _serpentine_key(y, y_axis, x, x_axis, batch),
         _serpentine_key(shifted_y, y_axis, shifted_x, x_axis, batch),
     ]
-    return torch.stack(keys).argsort(dim=1, stable=True), *_group_slots(counts, group_size)
+    return torch.stack(keys).argsort(dim=1, stable=True)
 
 
 def sample_counts(coords: Tensor, batch_size: int, grid: Sequence[int]) -> Tensor:

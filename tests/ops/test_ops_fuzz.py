@@ -18,11 +18,14 @@ from perception_ops.bev_scatter import bev_scatter_reference
 from perception_ops.circle_nms import circle_nms_reference
 from perception_ops.group_attention import group_attention_reference
 from perception_ops.group_layer import group_layer_reference
+from perception_ops.hash_lookup import hash_lookup_reference
+from perception_ops.lean_decode import lean_decode_reference
 from perception_ops.points_in_boxes import points_in_boxes_reference
 from perception_ops.rotated_iou import rotated_iou_bev_aligned_reference, rotated_iou_bev_reference
 from perception_ops.rotated_nms import rotated_nms_reference
 from perception_ops.segment_max import segment_max_backward_reference, segment_max_reference
 from perception_ops.segment_sum import segment_sum_reference
+from perception_ops.selective_scan import selective_scan_reference
 from perception_ops.voxelize import voxelize_reference
 from perception_ops.window_partition import window_partition_reference
 
@@ -143,6 +146,20 @@ def call_segment_reduce(draw: Draw) -> Call:
     return [features, index, segments, reduce], {}
 
 
+def call_selective_scan(draw: Draw) -> Call:
+    b, D, N, G = draw.draw(st.sampled_from([0, 1, 2])), draw.size(1, 4, 12), draw.size(1, 3), draw.size(1, 2)
+    L, sizes = draw.draw(st.sampled_from([0, 1, 5, 64, 70])), [size if 0 < size < 16 else 1 for size in (D, N, G)]
+    D, N, G = sizes
+    dtype = draw.draw(st.sampled_from(FLOATS))
+    grouped = (b, G, N, L) if G > 1 or draw.draw(st.booleans()) else (b, N, L)
+    bounded = {"low": -1.0, "high": 1.0, "dtype": dtype}
+    u, A = draw.floats(b, D, L, **bounded), draw.floats(D, N, low=-2, high=0, dtype=dtype)
+    tables = [draw.floats(*grouped, **bounded) for _ in range(2)]
+    return [u, draw.floats(b, D, L, low=0, high=1, dtype=dtype), A, *tables], {
+        "delta_softplus": draw.draw(st.booleans())
+    }
+
+
 def call_bev_scatter(draw: Draw) -> Call:
     batch_size, ny, nx = draw.size(1, 3), draw.size(1, 7, 20), draw.size(1, 7, 20)
     coords = cells(draw, batch_size, ny, nx)
@@ -184,6 +201,36 @@ def call_points_in_boxes(draw: Draw) -> Call:
     return [draw.floats(draw.count(300), 3), draw.floats(draw.count(), 7)], {}
 
 
+def call_lean_decode(draw: Draw) -> Call:
+    sizes = ([0, 1, 3], [1, 2], [1, 3], [0, 1, 2], [0, 1, 31, 70], [1, 5, 16, 40])
+    batch, key_heads, shared, queries, keys, width = (draw.draw(st.sampled_from(each)) for each in sizes)
+    dtype = draw.draw(st.sampled_from(FLOATS))
+    q = draw.floats(batch, key_heads * shared, queries, width, low=-2, high=2, dtype=dtype)
+    k, v = (draw.floats(batch, key_heads, keys, width, low=-2, high=2, dtype=dtype) for _ in range(2))
+    kv_len = draw.integers(batch, keys + 1) if draw.draw(st.booleans()) else None
+    mask = None
+    if draw.draw(st.booleans()):
+        shape = [draw.draw(st.sampled_from([1, size])) for size in (batch, key_heads * shared, queries)]
+        mask = draw.disguised(torch.rand(*shape, keys, generator=draw.generator) < 0.7)
+    return [q, k, v, kv_len, mask], {"workers": draw.size(1, 3, 50), "tile": draw.size(1, 16, 100)}
+
+
+def lean_decode_output(q: Tensor, k: Tensor, v: Tensor, *seen: Tensor | None, workers: int, tile: int) -> Tensor:
+    return lean_decode_reference(q, k, v, *seen, q.shape[3] ** -0.5, workers, tile)[0]
+
+
+def call_hash_lookup(draw: Draw) -> Call:
+    tokens, tables, each = draw.count(), draw.draw(st.sampled_from([1, 3])), draw.draw(st.sampled_from([1, 4]))
+    dtype, channels = draw.draw(st.sampled_from(FLOATS)), draw.draw(st.sampled_from([0, 1, 5, 70]))
+    codes = draw.disguised(draw.integers(tokens * tables, each).view(tokens, tables))
+    scores, rows = (draw.floats(*shape, dtype=dtype) for shape in ((tokens, tables), (tables * each, channels)))
+    return [scores, codes, rows, draw.floats(channels, dtype=dtype)], {}
+
+
+def hash_lookup_output(scores: Tensor, codes: Tensor, tables: Tensor, bias: Tensor) -> Tensor:
+    return hash_lookup_reference(scores, codes, tables) + bias
+
+
 def segment_reduce_reference(features: Tensor, index: Tensor, num_segments: int, reduce: str) -> Tensor:
     return segment_sum_reference(features, index, num_segments, reduce == "mean")
 
@@ -194,14 +241,17 @@ OPS: dict[str, tuple[Callable[[Draw], Call], Callable[..., Any]]] = {
     "group_layer": (call_group_layer, group_layer_reference),
     "voxelize": (call_voxelize, voxelize_reference),
     "segment_reduce": (call_segment_reduce, segment_reduce_reference),
+    "selective_scan": (call_selective_scan, selective_scan_reference),
     "bev_scatter": (call_bev_scatter, bev_scatter_reference),
     "rotated_iou_bev": (call_rotated_iou_bev, rotated_iou_bev_reference),
     "rotated_iou_bev_aligned": (call_rotated_iou_bev_aligned, rotated_iou_bev_aligned_reference),
     "rotated_nms": (call_rotated_nms, rotated_nms_reference),
     "circle_nms": (call_circle_nms, circle_nms_reference),
     "points_in_boxes": (call_points_in_boxes, points_in_boxes_reference),
+    "lean_decode": (call_lean_decode, lean_decode_output),
+    "hash_lookup": (call_hash_lookup, hash_lookup_output),
 }
-HAS_GRADIENT = ("group_attention", "segment_reduce", "bev_scatter")
+HAS_GRADIENT = ("group_attention", "segment_reduce", "bev_scatter", "lean_decode", "hash_lookup")
 # Sums in another order, and for half precision rounded at another place; the others give the reference's very numbers.
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
@@ -216,7 +266,7 @@ def largest(positional: list[Any]) -> float:
 def assert_alike(ours: Tensor, expected: Tensor, name: str, scale: float) -> None:
     assert ours.shape == expected.shape
     assert ours.dtype == expected.dtype
-    tolerance = TOLERANCES.get(ours.dtype, 0.0) if name in (*HAS_GRADIENT, "group_layer") else 0.0
+    tolerance = TOLERANCES.get(ours.dtype, 0.0) if name in (*HAS_GRADIENT, "group_layer", "selective_scan") else 0.0
     if name.startswith("rotated_iou"):                 # whether two circles just touch is a matter of rounding
         tolerance, scale = 1e-7, 1.0
     steps = 8 if ours.dtype in (torch.float32, torch.float64) else 70      # rows of a cell, each rounded to half
@@ -272,8 +322,9 @@ def test_an_odd_call_is_refused_by_name_or_gives_the_references_result(name: str
         return
     if ours[0].device.type == "meta":                  # shapes alone, which the references of some ops cannot give
         return
-    tensors = [*positional[:2], *(positional[5] if name == "group_layer" else ())]
-    if name in ("group_attention", "group_layer") and not all((tensor.abs() < 100).all() for tensor in tensors):
+    attention = {"group_attention": positional[:2], "group_layer": positional[:2], "lean_decode": positional[:3]}
+    tensors = [*attention.get(name, ()), *(positional[5] if name == "group_layer" else ())]
+    if not all((tensor.abs() < 100).all() for tensor in tensors):
         return         # differences of huge numbers are mere rounding, and torch's attention loses a NaN here and there
     for one, other in zip(ours, expected_of(name, reference, positional, named), strict=True):
         assert_alike(one, other, name, largest(positional))

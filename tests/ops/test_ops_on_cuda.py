@@ -13,10 +13,13 @@ from perception_ops import (
     bev_scatter,
     circle_nms,
     cuda_kernels,
+    hash_lookup,
+    lean_decode,
     points_in_boxes,
     rotated_iou_bev,
     rotated_nms,
     segment_reduce,
+    selective_scan,
     voxelize,
     window_partition,
 )
@@ -56,6 +59,17 @@ def scores(count: int = 200) -> Tensor:
     return torch.randperm(count, generator=draw()) / count
 
 
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=draw())
+
+
+def scan_inputs() -> tuple[Tensor, ...]:
+    """u, delta, A, B, C of 10 channels in two groups and 700 steps."""
+    shapes = ((2, 10, 700), (2, 10, 700), (10, 3), (2, 2, 3, 700), (2, 2, 3, 700))
+    u, delta, A, B, C = (torch.randn(shape, generator=draw()) for shape in shapes)
+    return u, delta.abs() * 0.3, -A.exp(), B, C
+
+
 CASES: dict[str, tuple[Callable[..., Any], Sequence[Any]]] = {
     "voxelize": (voxelize, (cloud(), torch.arange(5000) % 3, [0.5, 0.5, 6.0], RANGE, [64, 64, 1])),
     "window_partition": (window_partition, (cells(), 2, (40, 40), (9, 9), 69)),
@@ -66,12 +80,15 @@ CASES: dict[str, tuple[Callable[..., Any], Sequence[Any]]] = {
     "rotated_nms": (rotated_nms, (bev(), scores(), 0.2)),
     "circle_nms": (circle_nms, (bev()[:, :2].contiguous(), scores(), 4.0)),
     "points_in_boxes": (points_in_boxes, (cloud(), boxes())),
+    "lean_decode": (lean_decode, (normal(3, 8, 1, 64), normal(3, 2, 5000, 64), normal(3, 2, 5000, 64))),
+    "hash_lookup": (hash_lookup, (scores(300).view(100, 3), torch.arange(300).view(100, 3) % 16, normal(48, 40))),
+    "selective_scan": (selective_scan, scan_inputs()),
 }
 
 
 NATIVE_CASES = (
-    "bev_scatter", "circle_nms", "points_in_boxes", "rotated_iou_bev", "rotated_nms", "segment_max", "segment_mean",
-    "voxelize", "window_partition",
+    "bev_scatter", "circle_nms", "hash_lookup", "lean_decode", "points_in_boxes", "rotated_iou_bev", "rotated_nms",
+    "segment_max", "segment_mean", "selective_scan", "voxelize", "window_partition",
 )
 
 
@@ -91,7 +108,7 @@ def test_an_op_gives_the_same_on_both_devices(name: str):
         torch.testing.assert_close(ours.cpu(), expected, atol=1e-5, rtol=1e-5)     # sums in another order
 
 
-@pytest.mark.parametrize("name", ["segment_max", "segment_mean", "bev_scatter"])
+@pytest.mark.parametrize("name", ["segment_max", "segment_mean", "bev_scatter", "lean_decode", "hash_lookup"])
 def test_gradients_are_the_same_on_both_devices(name: str):
     op, arguments = CASES[name]
     gradients = []
@@ -103,11 +120,24 @@ def test_gradients_are_the_same_on_both_devices(name: str):
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
 
 
+def test_gradients_of_a_scan_are_the_same_on_both_devices():
+    gradients = []
+    for device in ("cuda", "cpu"):
+        leaves = [x.detach().clone().requires_grad_() for x in on(device, scan_inputs())]
+        y, last = selective_scan(*leaves)
+        (y.square().sum() + last.sum()).backward()
+        gradients.append([leaf.grad.cpu() for leaf in leaves])
+    for ours, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-4)
+
+
 @needs_kernels
 def test_the_kernels_that_were_built_are_in_use():
     assert {
-        "bev_gather", "bev_scatter", "circle_nms", "points_in_boxes", "rotated_iou_bev", "rotated_iou_bev_aligned",
-        "rotated_nms", "segment_max", "segment_max_backward", "segment_sum", "voxelize", "window_partition",
+        "bev_gather", "bev_scatter", "circle_nms", "hash_lookup", "hash_lookup_backward", "lean_decode",
+        "points_in_boxes", "rotated_iou_bev", "rotated_iou_bev_aligned", "rotated_nms", "segment_max",
+        "segment_max_backward", "segment_sum", "selective_scan", "selective_scan_backward", "voxelize",
+        "window_partition",
     } <= set(cuda_kernels())
 
 

@@ -5,8 +5,8 @@
 #include "common/segment.hpp"
 #include "device.hpp"
 #include "grid.hpp"
-#include "keyed_rows.hpp"
 #include "pack.hpp"
+#include "segment_order.hpp"
 
 namespace perception::cuda {
 namespace {
@@ -14,16 +14,6 @@ namespace {
 constexpr int strands = 8;                   // threads that share the rows of a long segment
 constexpr int packs_of_a_block = 32;         // beside them, one warp wide
 constexpr int64_t rows_of_long_segments = 32;
-
-struct SortSpace {
-    KeyedRows<uint32_t> sorted;
-    int32_t* starts;  // segment m owns sorted rows starts[m] .. starts[m + 1] - 1, ascending
-    size_t bytes;
-
-    SortSpace(Workspace space, int64_t rows, int64_t segments)
-        : sorted(space, rows, static_cast<uint64_t>(segments)), starts(space.take<int32_t>(segments + 1)),
-          bytes(space.bytes()) {}
-};
 
 // One thread a row.
 __global__ void number_rows(RowSegments of, uint32_t* keys, int32_t* rows) {
@@ -34,29 +24,11 @@ __global__ void number_rows(RowSegments of, uint32_t* keys, int32_t* rows) {
     rows[i] = static_cast<int32_t>(i);
 }
 
-// One thread a segment, and one behind the last: the first sorted row that does not belong to an earlier segment.
-__global__ void find_starts(const uint32_t* sorted_keys, int64_t rows, int64_t segments, int32_t* starts) {
-    const int64_t m = thread_number();
-    if (m > segments) return;
-    int64_t low = 0, high = rows;
-    while (low < high) {
-        const int64_t middle = (low + high) / 2;
-        if (sorted_keys[middle] < static_cast<uint64_t>(m)) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    starts[m] = static_cast<int32_t>(low);
-}
-
-SortSpace sort_rows(const RowSegments& of, void* workspace, Stream stream) {
-    const SortSpace space(Workspace(workspace), of.rows, of.segments);
-    launch<number_rows>(blocks_for(of.rows), block_threads, 0, stream, of, space.sorted.keys, space.sorted.rows);
-    space.sorted.sort(stream);
-    launch<find_starts>(blocks_for(of.segments + 1), block_threads, 0, stream, space.sorted.sorted_keys, of.rows,
-                        of.segments, space.starts);
-    return space;
+SegmentOrder sort_rows(const RowSegments& of, void* workspace, Stream stream) {
+    const SegmentOrder order(Workspace(workspace), of.rows, of.segments);
+    launch<number_rows>(blocks_for(of.rows), block_threads, 0, stream, of, order.sorted.keys, order.sorted.rows);
+    order.sort(stream);
+    return order;
 }
 
 // What one channel of a segment comes to. Rows are taken upwards; merge() joins two strands.
@@ -201,13 +173,13 @@ __global__ void take_won(const T* grad, const int32_t* argmax, RowSegments of, i
 }
 
 template <typename T>
-SegmentRows<T> rows_of(const T* features, const RowSegments& of, int64_t channels, const SortSpace& sorted) {
-    return {features, sorted.sorted.sorted_rows, sorted.starts, static_cast<int32_t>(of.rows), of.segments, channels};
+SegmentRows<T> rows_of(const T* features, const RowSegments& of, int64_t channels, const SegmentOrder& order) {
+    return {features, order.sorted.sorted_rows, order.starts, static_cast<int32_t>(of.rows), of.segments, channels};
 }
 
 }  // namespace
 
-size_t segment_workspace(int64_t rows, int64_t segments) { return SortSpace(Workspace(), rows, segments).bytes; }
+size_t segment_workspace(int64_t rows, int64_t segments) { return SegmentOrder(Workspace(), rows, segments).bytes; }
 
 template <typename T>
 void segment_max(const T* features, const RowSegments& of, int64_t channels, T* out, int32_t* argmax, void* workspace,

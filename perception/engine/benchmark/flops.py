@@ -81,6 +81,7 @@ def deform_conv_flops(x: Shape, weight: Shape, *_: Any, out_shape: Any = None, *
 _FORMULAS: dict[Any, Any] = {
     torch.ops.perception.group_attention: group_attention_flops,
     torch.ops.perception.group_attention_backward: group_attention_backward_flops,
+    torch.ops.perception.lean_decode: attention_flops,
     torch.ops.perception.group_layer: group_layer_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward_flops,

@@ -77,15 +77,21 @@ def street_model(
     torch.manual_seed(0)
     with _few_words():
         model = load_network(cfg, checkpoint, device, fuse=fuse)
+    return TimedModel(Path(cfg.filename).stem, model, street_batch(model, cfg, points=points, picture=picture))
+
+
+def street_batch(
+    model: Any, cfg: Config, *, points: int = 100_000, picture: Sequence[int] = PICTURE
+) -> dict[str, Any]:
+    """The batch of one frame that `street_model` gives a task model; arguments as there."""
     preprocessor = model.data_preprocessor
     if isinstance(model, PICTURE_MODELS):
-        frame = street_picture(picture[0], picture[1], camera=preprocessor.camera)
-        return TimedModel(Path(cfg.filename).stem, model, preprocessor([frame], False))
+        return preprocessor([street_picture(picture[0], picture[1], camera=preprocessor.camera)], False)
     frame = street_frame(points, preprocessor.channels, model.classes)
     cameras = getattr(preprocessor, "cameras", ())
     if cameras:
         frame = _resized(replace(frame, cameras=street_cameras(cameras)), cfg)
-    return TimedModel(Path(cfg.filename).stem, model, preprocessor([frame], False))
+    return preprocessor([frame], False)
 
 
 def recorded_model(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from perception_ops import (
     GroupLayerWeights,
@@ -12,11 +14,14 @@ from perception_ops import (
     circle_nms,
     group_attention,
     group_layer,
+    hash_lookup,
+    lean_decode,
     points_in_boxes,
     rotated_iou_bev,
     rotated_iou_bev_aligned,
     rotated_nms,
     segment_reduce,
+    selective_scan,
     voxelize,
     window_partition,
 )
@@ -24,11 +29,15 @@ from perception_ops.bev_scatter import bev_gather_reference, bev_scatter_referen
 from perception_ops.circle_nms import circle_nms_reference
 from perception_ops.group_attention import group_attention_backward_reference, group_attention_reference
 from perception_ops.group_layer import group_layer_reference
+from perception_ops.hash_lookup import hash_lookup_backward_reference, hash_lookup_reference
+from perception_ops.lean_decode import default_tile, lean_decode_reference
 from perception_ops.points_in_boxes import points_in_boxes_reference
 from perception_ops.rotated_iou import rotated_iou_bev_aligned_reference, rotated_iou_bev_reference
 from perception_ops.rotated_nms import rotated_nms_reference
 from perception_ops.segment_max import segment_max_backward_reference, segment_max_reference
 from perception_ops.segment_sum import segment_sum_reference
+from perception_ops.selective_scan import selective_scan_reference
+from perception_ops.state_scan import state_scan_backward_reference
 from perception_ops.voxelize import voxelize_reference
 from perception_ops.window_partition import window_partition_reference
 
@@ -44,12 +53,16 @@ from .op_inputs import (
     bev_boxes,
     cloud,
     groups,
+    memory,
     pillars,
     random_features,
+    scans,
     segments,
+    table_reads,
 )
 
 POINTS, TOKENS, BOXES = (1_000, 10_000, 100_000, 1_000_000), (1_000, 10_000, 60_000), (100, 1_000, 10_000)
+KEYS, READS, STEPS = (1_000, 10_000, 100_000), (1_000, 10_000), (1_000, 10_000)
 
 
 def _voxelize(size: int, dtype: torch.dtype, device: torch.device) -> Case:
@@ -176,6 +189,53 @@ def _circle_nms(size: int, dtype: torch.dtype, device: torch.device) -> Case:
     return Case(partial(circle_nms, *arguments), partial(circle_nms_reference, *arguments))
 
 
+def _lean_decode(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = memory(size, dtype, device)
+    return Case(
+        partial(lean_decode, *arguments), partial(_decode_reference, *arguments),
+        reference_bytes=2 * 4 * arguments[1].numel(),                      # keys and values in float32
+    )
+
+
+def _decode_reference(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    tile = default_tile(q.shape[3], q.device)
+    return lean_decode_reference(q, k, v, None, None, q.shape[3] ** -0.5, 0, tile)[0]
+
+
+def _lean_decode_or_torch(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = memory(size, dtype, device)
+    return Case(partial(lean_decode, *arguments), partial(F.scaled_dot_product_attention, *arguments))
+
+
+def _hash_lookup(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = table_reads(size, dtype, device)
+    return Case(partial(hash_lookup, *arguments), partial(hash_lookup_reference, *arguments))
+
+
+def _hash_lookup_backward(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    tensors = table_reads(size, dtype, device)
+    arguments = (random_features(size, tensors[2].shape[1], dtype, device), *tensors)
+    return Case(
+        partial(torch.ops.perception.hash_lookup_backward, *arguments),
+        partial(hash_lookup_backward_reference, *arguments),
+    )
+
+
+def _selective_scan(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = scans(size, dtype, device)
+    return Case(partial(selective_scan, *arguments), partial(selective_scan_reference, *arguments))
+
+
+def _selective_scan_backward(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    u, delta, rates, inputs, outputs = scans(size, torch.float32, device)
+    state = u.new_zeros(1, *rates.shape)
+    arguments = (u.flip(2), state, u, delta, rates, inputs, outputs, state)
+    return Case(
+        partial(torch.ops.perception.selective_scan_backward, *arguments, None, False),
+        partial(state_scan_backward_reference, *arguments),
+    )
+
+
 OPS: dict[str, TimedOp] = {
     "voxelize": TimedOp(_voxelize, POINTS, "voxelize"),
     "voxelize/unique": TimedOp(_voxelize_or_unique, POINTS, "voxelize", is_reference_alike=False),
@@ -201,4 +261,10 @@ OPS: dict[str, TimedOp] = {
     "rotated_iou_bev_aligned": TimedOp(_rotated_iou_bev_aligned, POINTS, "rotated_iou_bev_aligned"),
     "rotated_nms": TimedOp(_rotated_nms, BOXES, "rotated_nms", growth=2),
     "circle_nms": TimedOp(_circle_nms, BOXES, "circle_nms", growth=2),
+    "lean_decode": TimedOp(_lean_decode, KEYS, "lean_decode", takes_dtype=True),
+    "lean_decode/torch": TimedOp(_lean_decode_or_torch, KEYS, "lean_decode", takes_dtype=True),
+    "selective_scan": TimedOp(_selective_scan, STEPS, "selective_scan"),
+    "selective_scan_backward": TimedOp(_selective_scan_backward, STEPS, "selective_scan_backward"),
+    "hash_lookup": TimedOp(_hash_lookup, READS, "hash_lookup", takes_dtype=True),
+    "hash_lookup_backward": TimedOp(_hash_lookup_backward, READS, "hash_lookup_backward", takes_dtype=True),
 }

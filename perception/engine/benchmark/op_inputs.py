@@ -12,6 +12,9 @@ from .clouds import street_boxes, street_pillars, street_points
 RANGE, VOXEL, GRID = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0), (0.32, 0.32, 8.0), (320, 320, 1)
 BEV_GRID, WINDOW = (468, 468), (13, 13)            # FlatFormer's on Waymo
 CHANNELS, HEADS, GROUP_SIZE = 128, 8, 144
+HEAD_CHANNELS = 64
+SCAN_CHANNELS, SCAN_STATES, SCAN_GROUPS = 768, 4, 4      # four ways across a map
+TABLES, TABLE_ROWS, READ_CHANNELS = 64, 256, 512   # a layer of the smallest MemoryFormer
 
 
 def cloud(size: int, device: torch.device) -> tuple:
@@ -44,6 +47,29 @@ def groups(
     qkv = random_features(size, 3 * CHANNELS, dtype, device)
     qk, v = qkv[:, : 2 * CHANNELS].contiguous(), qkv[:, 2 * CHANNELS :].contiguous()
     return qk, v, order[partition.flat2win], back, valid
+
+
+def memory(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What lean_decode takes: one query, and so many keys and values."""
+    query, key = (random_features(HEADS * rows, HEAD_CHANNELS, dtype, device) for rows in (1, size))
+    key = key.view(1, HEADS, size, -1)
+    return query.view(1, HEADS, 1, -1), key, key.flip(2)
+
+
+def scans(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """What selective_scan takes: u, delta, A, B and C of so many steps, in four groups of channels."""
+    u, delta = (random_features(SCAN_CHANNELS, size, dtype, device)[None] for _ in range(2))
+    b, c = (random_features(SCAN_GROUPS * SCAN_STATES, size, dtype, device) for _ in range(2))
+    inputs, outputs = (x.view(1, SCAN_GROUPS, SCAN_STATES, size) for x in (b, c))
+    rates = -torch.arange(1.0, SCAN_STATES + 1, device=device).expand(SCAN_CHANNELS, -1).contiguous()
+    return u, delta.abs() * 0.1, rates, inputs, outputs.flip(2)
+
+
+def table_reads(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What hash_lookup takes: scores and codes of tokens, and the tables."""
+    codes = torch.randint(TABLE_ROWS, (size, TABLES), generator=torch.Generator().manual_seed(0)).to(device)
+    tables = random_features(TABLES * TABLE_ROWS, READ_CHANNELS, dtype, device)
+    return random_features(size, TABLES, dtype, device), codes, tables
 
 
 def bev_boxes(size: int, device: torch.device, seed: int = 0) -> Tensor:

@@ -77,7 +77,7 @@ class DynamicVFE(nn.Module):
         features = self.standardize(features)
         for position, layer in enumerate(self.layers):
             features = layer(features)                                                   # (P, C_l)
-            pillars = segment_reduce(features, inverse, len(coords), "max")              # (M, C_l)
+            pillars = segment_reduce(features, inverse, coords.shape[0], "max")              # (M, C_l)
             if position + 1 < len(self.layers):
                 features = torch.cat([features, pillars[inverse]], dim=1)                # (P, 2 C_l)
         return (pillars, coords) if self.keep_first_pillar else _without_first(pillars, coords)
@@ -92,7 +92,7 @@ class DynamicVFE(nn.Module):
             cloud, batch = cloud[inside], batch[inside]
         xyz = cloud[:, :3].contiguous()
         coords, inverse, _ = voxelize(xyz, batch, self.grid.voxel_size, self.grid.point_range, self.grid.shape)
-        means = segment_reduce(xyz, inverse, len(coords), "mean")                        # (M, 3)
+        means = segment_reduce(xyz, inverse, coords.shape[0], "mean")                        # (M, 3)
         centers = self.grid.centers(coords)                                              # (M, 3)
         features = [cloud, xyz - means[inverse], xyz - centers[inverse], squashed_heights(xyz[:, 2], self.heights)]
         return torch.cat(features, dim=1), coords, inverse

@@ -75,6 +75,6 @@ def batch_points(points: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     if len(widths) > 1 or None in widths:
         raise ValueError(f"point clouds must share one width, got {[tuple(cloud.shape) for cloud in points]}")
     stacked = torch.cat(list(points))                                                    # (P, C)
-    batch = torch.cat([cloud.new_full((len(cloud),), i, dtype=torch.int64) for i, cloud in enumerate(points)])
+    batch = torch.cat([cloud.new_full((cloud.shape[0],), i, dtype=torch.int64) for i, cloud in enumerate(points)])
     finite = torch.isfinite(stacked).all(dim=1)
     return stacked[finite], batch[finite]

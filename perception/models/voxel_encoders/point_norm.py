@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
+from perception_ops import is_portable
+
 
 class PointBatchNorm(nn.BatchNorm1d):
     """BatchNorm1d over (N, C) rows; with fewer than two rows a training step uses and keeps the running statistics."""
@@ -14,7 +16,14 @@ class PointBatchNorm(nn.BatchNorm1d):
         """(N, C) -> (N, C)."""
         if self.training and rows.shape[0] < 2:
             return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        return super().forward(rows)
+        return self._written_out(rows) if is_portable() and not self.training else super().forward(rows)
+
+    def _written_out(self, rows: Tensor) -> Tensor:
+        """The same in evaluation; torch's own asks whether there are rows, which a traced graph does not know yet."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        normal = (rows - self.running_mean) * (self.running_var + self.eps).rsqrt()
+        return normal if self.weight is None else normal * self.weight + self.bias
 
 
 class PointLayer(nn.Module):

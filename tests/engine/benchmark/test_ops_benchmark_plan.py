@@ -16,7 +16,10 @@ SETTING = Setting(torch.bfloat16, torch.device("cpu"), gbps=10.0, gflops=100.0)
 
 def test_every_public_op_is_timed():
     kinds = {name.partition("/")[0] for name in OPS}
-    facts = {"cuda", "cuda_kernels", "native_available", "native_kernels", "serves_group_layer"}
+    facts = {
+        "cuda", "cuda_kernels", "is_portable", "native_available", "native_kernels", "portable_ops",
+        "serves_group_layer",
+    }
     no_ops = facts | {"GroupLayerWeights", "WindowPartition"}
     for name in set(perception_ops.__all__) - no_ops:
         assert name in kinds or (name == "segment_reduce" and {"segment_max", "segment_mean"} <= kinds), name
