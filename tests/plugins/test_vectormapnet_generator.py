@@ -66,6 +66,15 @@ def test_what_is_kept_between_steps_changes_no_token(seed):
     assert torch.equal(tokens, anew)
 
 
+@pytest.mark.parametrize("tokens", [1, 5])
+def test_reading_the_cache_in_place_is_the_attention_of_training(tokens):
+    generator = random_generator()
+    attention = generator.decoder.stack()[0].self_attn
+    room = torch.randn(2, 3, 4, 40, 4)                       # keys and values of 3 lines, 4 heads, room for 40 tokens
+    query, key, value = torch.randn(3, 4, tokens, 4), *room[..., :13, :]
+    close(attention.decode(query, key, value), attention.mix(query, key, value))
+
+
 def test_some_lines_stop_and_others_run_to_the_end_in_these_tests():
     tokens = torch.cat([generate(random_generator(s), random_condition(seed=s), random_bev(s)) for s in range(4)])
     stopped = (tokens == 0).any(dim=1)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception_ops import lean_decode
+
+from .top_k import top_k_attention
+
 
 class PackedAttention(nn.Module):
     """Attention whose queries, keys and values come from three parts of one linear layer.
@@ -26,6 +30,7 @@ class PackedAttention(nn.Module):
         if channels % heads:
             raise ValueError(f"channels ({channels}) must be divisible by heads ({heads})")
         self.channels, self.heads, self.dropout = channels, heads, dropout
+        self.top_k: int | None = None              # see `mix`
         self.in_proj = nn.Linear(channels, 3 * channels, bias=qkv_bias)
         self.out_proj = nn.Linear(channels, channels)
 
@@ -55,14 +60,26 @@ class PackedAttention(nn.Module):
     def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend: (N, heads, T, D) queries, (N, heads, S, D) keys and values -> (N, T, C).
 
-        ``mask`` is bool and broadcasts to (N, heads, T, S): True where a query may see a key.
+        ``mask`` is bool and broadcasts to (N, heads, T, S): True where a query may see a key. With ``self.top_k`` each
+        query keeps that many weights, see `top_k_attention`, and none is dropped.
         """
+        if self.top_k is not None:
+            return self.out_proj(top_k_attention(query, key, value, self.top_k, mask).transpose(1, 2).flatten(2))
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
+    def decode(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """As `mix` without a mask, for a few queries and the keys and values of a cache, which are read in place.
+
+        Not for training: nothing is dropped.
+        """
+        mixed = lean_decode(query.to(key.dtype), key, value)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
     def _part(self, tokens: Tensor, first: int, last: int) -> Tensor:
-        rows = slice(first * self.channels, last * self.channels)
+        width = self.in_proj.out_features // 3     # below the channels if heads have been pruned
+        rows = slice(first * width, last * width)
         bias = self.in_proj.bias
         return F.linear(tokens, self.in_proj.weight[rows], None if bias is None else bias[rows])
 

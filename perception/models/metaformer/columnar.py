@@ -32,7 +32,8 @@ class ColumnarFormer(nn.Module):
         token_mixer: config of the token mixers; they are given ``channels``.
         channel_mixer: of the channel mixers, likewise; None is a `FeedForward` of ratio 4.
         norm, norm_eps: of the blocks and of what is given, see `token_norm`.
-        stem: config of the embedding, which is given ``in_channels`` and ``channels`` and has ``stride``.
+        stem: config of the embedding, which is given ``channels`` and, unless it tells others, the ``in_channels`` of
+            pictures, 3; it has ``stride``.
         position: height and width of the map of tokens that a position map is learned for; None has none.
         class_token: a learned token before the others, for a classifier; its place is part of it. With it the tokens
             form no map, so mixers that need one refuse them.
@@ -68,8 +69,11 @@ class ColumnarFormer(nn.Module):
         super().__init__()
         out_indices = checked_indices((depth - 1,) if out_indices is None else out_indices, depth, "blocks")
         self.out_indices, self.checkpointing = out_indices, checkpointing
-        self.embed = MODELS.build({"in_channels": 3, "channels": width, **stem})
-        self.position = None if position is None else PositionMap(width, (position[0], position[1]))
+        stem = {"in_channels": 3, "channels": width, **stem}
+        self.in_channels, self.embed = stem["in_channels"], MODELS.build(stem)
+        self.position: nn.Module | None = None
+        if position is not None:
+            self.position = PositionMap(width, (position[0], position[1]))
         self.class_token = nn.Parameter(torch.zeros(1, 1, width)) if class_token else None
         mixer = FEED_FORWARD if channel_mixer is None else channel_mixer
         rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()[: out_indices[-1] + 1]
@@ -93,7 +97,7 @@ class ColumnarFormer(nn.Module):
         """(B, 3, H, W) -> maps (B, C, H / s, W / s), rounded down with patches that do not overlap.
 
         Raises:
-            ValueError: the pictures are not (B, 3, H, W), or smaller than the stride.
+            ValueError: the pictures have other channels, or are smaller than the stride.
         """
         found, size = self.tokens(images)
         first = 0 if self.class_token is None else 1
@@ -105,7 +109,7 @@ class ColumnarFormer(nn.Module):
         Raises:
             ValueError: as `forward`.
         """
-        check_images(images, least=self.strides[0])
+        check_images(images, channels=self.in_channels, least=self.strides[0])
         x = self.embed(images)
         size = (x.shape[2], x.shape[3])
         tokens = tokens_of(x).contiguous()                                               # (B, H * W, C)

@@ -7,8 +7,11 @@ from torch import Tensor
 from perception.compression.batch_norm import absorb
 from perception.registry import MODELS
 
+from ..attention.causal import earlier_keys
+from ..attention.heads import count_heads
 from ..attention.packed import PackedAttention
 from ..token_layout import keep_real
+from .traits import MixerTraits
 
 
 @MODELS.register_module(role="token_mixer")
@@ -21,19 +24,22 @@ class AttentionMixer(PackedAttention):
         head_channels: width of a head if ``heads`` is None.
         qkv_bias: the projections to queries, keys and values have a bias.
         dropout: share of the attention weights that are dropped in training.
+        causal: a token looks at none behind it.
 
     Raises:
         ValueError: ``channels`` is not divisible by ``heads`` or ``head_channels``.
     """
 
+    TRAITS = MixerTraits(cost="N^2", causal="option")
+
     def __init__(
         self, channels: int, *, heads: int | None = None, head_channels: int = 32, qkv_bias: bool = False,
-        dropout: float = 0.0,
+        dropout: float = 0.0, causal: bool = False,
     ) -> None:
-        if heads is None and channels % head_channels:
-            raise ValueError(f"channels ({channels}) must be divisible by head_channels ({head_channels})")
-        heads = channels // head_channels if heads is None else heads
-        super().__init__(channels, heads=heads, dropout=dropout, qkv_bias=qkv_bias)
+        super().__init__(
+            channels, heads=count_heads(channels, heads, head_channels), dropout=dropout, qkv_bias=qkv_bias
+        )
+        self.causal = causal
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None, mask: Tensor | None = None) -> Tensor:
         """(B, N, C) -> (B, N, C); tokens where ``mask`` (B, N) is False are not looked at and become 0.
@@ -41,7 +47,10 @@ class AttentionMixer(PackedAttention):
         ``size`` is not needed: attention knows no places.
         """
         query, key, value = self.project(x)                                                # (B, heads, N, D) each
-        return keep_real(self.mix(query, key, value, None if mask is None else seen_keys(mask)), mask)
+        seen = None if mask is None else seen_keys(mask)
+        if self.causal:
+            seen = earlier_keys(x.shape[1], x.shape[1], mask, device=x.device)
+        return keep_real(self.mix(query, key, value, seen), mask)
 
     def absorb_affine(self, scale: Tensor, shift: Tensor) -> None:
         """Take a scale and a shift of the tokens over."""

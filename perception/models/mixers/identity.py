@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from perception.registry import MODELS
 
 from ..token_layout import keep_real
+from .traits import MixerTraits
 
 
 @MODELS.register_module(role="token_mixer")
@@ -16,6 +17,8 @@ class IdentityMixer(nn.Module):
     Args:
         channels: width C of the tokens.
     """
+
+    TRAITS = MixerTraits(cost="N", causal="always")
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from perception.registry import MODELS
 
 from ..token_layout import keep_real
+from .traits import MixerTraits
 
 
 @MODELS.register_module(role="token_mixer")
@@ -21,6 +22,8 @@ class SpatialLinearMixer(nn.Module):
     Raises:
         ValueError: ``tokens`` is below 1.
     """
+
+    TRAITS = MixerTraits(cost="N^2")
 
     def __init__(self, channels: int, *, tokens: int, bias: bool = False) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from perception.models.autocast import without_autocast
 from perception.models.mixers.attention import seen_keys
+from perception.models.mixers.traits import MixerTraits
 from perception.models.token_layout import keep_real
 from perception.registry import MODELS
 
@@ -30,6 +31,8 @@ class SharedAttention(nn.Module):
     Raises:
         ValueError: ``channels`` is not divisible by ``heads`` or ``head_channels``.
     """
+
+    TRAITS = MixerTraits(cost="N^2")
 
     def __init__(
         self, channels: int, *, heads: int | None = None, head_channels: int = 32, qkv_bias: bool = True
@@ -75,6 +78,8 @@ class HashAttention(SharedAttention):
     Raises:
         ValueError: as `SharedAttention` and `KernelHash` do.
     """
+
+    TRAITS = MixerTraits(cost="N")
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.models.mixers.traits import MixerTraits
 from perception.models.token_layout import checked_size, keep_real, map_of, tokens_of
 from perception.registry import MODELS
 
@@ -20,6 +21,8 @@ class PoolingMixer(nn.Module):
     Raises:
         ValueError: ``pool_size`` is even or below 1.
     """
+
+    TRAITS = MixerTraits(cost="N")
 
     def __init__(self, channels: int, *, pool_size: int = 3) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from perception.models.mixers.traits import MixerTraits
 from perception.models.token_layout import checked_size, keep_real
 from perception.registry import MODELS
 
@@ -24,6 +25,8 @@ class ManhattanAttention(nn.Module):
         decay_start: see `DecayPosition`.
         decay_range: likewise, its ``span``.
     """
+
+    TRAITS = MixerTraits(cost="N^2")
 
     decomposed = False
 
@@ -65,5 +68,7 @@ class DecomposedManhattanAttention(ManhattanAttention):
     Args:
         channels, heads, decay_start, decay_range: see `ManhattanAttention`.
     """
+
+    TRAITS = MixerTraits(cost="N^1.5")
 
     decomposed = True

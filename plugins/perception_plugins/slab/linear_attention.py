@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.compression.batch_norm import absorb
+from perception.models.attention.heads import by_head, count_heads, together
 from perception.models.autocast import without_autocast
+from perception.models.mixers.traits import MixerTraits
 from perception.models.token_layout import checked_size, keep_real, map_of, tokens_of
 from perception.registry import MODELS
-
-from .heads import by_head, count_heads, together
 
 EPS = 1e-6
 
@@ -136,6 +136,8 @@ class SimplifiedLinearAttention(nn.Module):
     Raises:
         ValueError: the width is not divisible, or the kernel even.
     """
+
+    TRAITS = MixerTraits(cost="N")
 
     def __init__(
         self, channels: int, *, heads: int | None = None, head_channels: int = 32, kernel: int = 5,

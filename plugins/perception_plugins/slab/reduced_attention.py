@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.compression.batch_norm import absorb, fold_into_next
+from perception.models.attention.heads import by_head, count_heads, together
 from perception.models.metaformer.norm import token_norm
+from perception.models.mixers.traits import MixerTraits
 from perception.models.token_layout import checked_size, keep_real, map_of, tokens_of
 from perception.registry import MODELS
 
-from .heads import by_head, count_heads, together
 from .linear_attention import LinearAttentionCore, map_size
 from .windows import key_bias
 
@@ -103,6 +104,8 @@ class ReducedLinearAttention(ReducedProjections):
         ValueError: the width is not divisible, the reduction below 1, or the kernel even.
     """
 
+    TRAITS = MixerTraits(cost="N")
+
     def __init__(
         self, channels: int, *, heads: int | None = None, head_channels: int = 32, reduction: int = 1, kernel: int = 5,
         position: tuple[int, int] | None = None, qkv_bias: bool = True, norm: str | Mapping[str, Any] = "layer",
@@ -137,6 +140,8 @@ class SlabReducedAttention(ReducedProjections):
     Raises:
         ValueError: the width is not divisible, or the reduction below 1.
     """
+
+    TRAITS = MixerTraits(cost="N^2")
 
     def __init__(
         self, channels: int, *, heads: int | None = None, head_channels: int = 32, reduction: int = 1,

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.compression.batch_norm import absorb
+from perception.models.attention.heads import by_head, count_heads, together
+from perception.models.mixers.traits import MixerTraits
 from perception.models.token_layout import checked_size, keep_real, map_of, tokens_of
 from perception.registry import MODELS
 
-from .heads import by_head, count_heads, together
 from .linear_attention import LinearAttentionCore
 from .windows import cut_windows, join_windows, key_bias, pad_to_windows
 
@@ -112,6 +113,8 @@ class SlabStripeAttention(nn.Module):
     Raises:
         ValueError: the width is not divisible, or heads or channels can't be halved.
     """
+
+    TRAITS = MixerTraits(cost="N")                      # softmax: N^1.5 in stripes, else N^2
 
     def __init__(
         self, channels: int, *, heads: int | None = None, head_channels: int = 32, split: int | None = None,

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from perception.compression.batch_norm import absorb
+from perception.models.attention.heads import by_head, count_heads, together
+from perception.models.mixers.traits import MixerTraits
 from perception.models.token_layout import checked_size, keep_real
 from perception.registry import MODELS
 
-from .heads import by_head, count_heads, together
 from .linear_attention import LinearAttentionCore
 from .windows import cut_windows, join_windows, key_bias, pad_to_windows, relative_places, shift_regions
 
@@ -110,6 +111,8 @@ class WindowLinearAttention(WindowMixer):
         ValueError: the width is not divisible, the kernel even, or as `WindowMixer`.
     """
 
+    TRAITS = MixerTraits(cost="N")
+
     def __init__(
         self, channels: int, *, heads: int | None = None, head_channels: int = 32, window: int = 7, kernel: int = 5,
         shift: int = 0, shift_small: bool = False, qkv_bias: bool = True,
@@ -139,6 +142,8 @@ class SlabWindowAttention(WindowMixer):
     Raises:
         ValueError: the width is not divisible, or as `WindowMixer`.
     """
+
+    TRAITS = MixerTraits(cost="N")
 
     relative: Tensor
 

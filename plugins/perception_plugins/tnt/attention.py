@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from perception.models.mixers.traits import MixerTraits
 from perception.models.token_layout import keep_real, map_of, tokens_of
 from perception.registry import MODELS
 
@@ -50,6 +51,8 @@ class TNTAttention(nn.Module):
     Raises:
         ValueError: ``channels`` is not divisible by ``heads``.
     """
+
+    TRAITS = MixerTraits(cost="N^2")
 
     def __init__(self, channels: int, *, heads: int = 4, qkv_bias: bool = False) -> None:
         super().__init__()
@@ -93,6 +96,8 @@ class PyramidTNTAttention(nn.Module):
     Raises:
         ValueError: ``channels`` is not divisible by ``heads``, or ``reduction`` is below 1.
     """
+
+    TRAITS = MixerTraits(cost="N^2")
 
     def __init__(self, channels: int, *, heads: int = 4, reduction: int = 1, qkv_bias: bool = False) -> None:
         super().__init__()

@@ -103,6 +103,8 @@ class GeneratorLayer(nn.Module):
         q, k, v = self.self_attn.project(self.norm1(tokens))
         if cache is not None:
             k, v = cache.append(layer, k, v)
+        if cache is not None and mask is None and not self.training:
+            return tokens + self.gate1 * self.self_attn.decode(q, k, v)
         return tokens + self.gate1 * self.dropout(self.self_attn.mix(q, k, v, mask))
 
     def attend_to_map(self, tokens: Tensor, memory: KeyValue, slots: LineSlots) -> Tensor:
