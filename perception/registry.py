@@ -95,7 +95,7 @@ def _child(name: str, parent: mmengine_registry.Registry, *locations: str) -> Re
     return Registry(name, parent=parent, scope="perception", locations=list(locations))
 
 
-MODELS = _child("model", mmengine_registry.MODELS, "perception.models")
+MODELS = _child("model", mmengine_registry.MODELS, "perception.models", "perception.compression")
 DATASETS = _child("dataset", mmengine_registry.DATASETS, "perception.datasets")
 TRANSFORMS = _child("transform", mmengine_registry.TRANSFORMS, "perception.transforms")
 METRICS = _child("metric", mmengine_registry.METRICS, "perception.evaluation")
@@ -110,9 +110,10 @@ OPTIMIZERS = _child("optimizer", mmengine_registry.OPTIMIZERS, "perception.engin
 PARAM_SCHEDULERS = _child("parameter scheduler", mmengine_registry.PARAM_SCHEDULERS, "perception.engine")
 VISUALIZERS = _child("visualizer", mmengine_registry.VISUALIZERS, "perception.visualization")
 RUNNERS = _child("runner", mmengine_registry.RUNNERS, "perception.engine")
+COMPRESSORS = Registry("compressor", scope="perception", locations=["perception.compression"])
 ALL_REGISTRIES = (
     MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, LOOPS, DATA_SAMPLERS, OPTIM_WRAPPERS, OPTIM_WRAPPER_CONSTRUCTORS,
-    OPTIMIZERS, PARAM_SCHEDULERS, VISUALIZERS, RUNNERS,
+    OPTIMIZERS, PARAM_SCHEDULERS, VISUALIZERS, RUNNERS, COMPRESSORS,
 )
 
 

@@ -2,6 +2,7 @@
 
 from perception.registry import PluginInfo, VariantInfo
 
+from . import fusion, pruning  # noqa: F401  # what compression has to know of the encoder
 from .attention import GroupAttention
 from .encoder import FlatFormer
 from .official import load_official

@@ -31,27 +31,40 @@ class FlatFormerLayer(nn.Module):
             does, it gets the gathered groups (G, S, C), the position code added, each as a map of one row in the order
             of the sorted tokens, and the mask (G, S) of the slots that count.
         ffn_ratio: hidden width of the feed-forward part over C.
+        feed_forward: config of a channel mixer in place of that part, which is given ``channels``.
     """
 
-    def __init__(self, channels: int, mixer: Mapping[str, Any], *, ffn_ratio: int = 2) -> None:
+    def __init__(
+        self, channels: int, mixer: Mapping[str, Any], *, ffn_ratio: int = 2,
+        feed_forward: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.mixer = MODELS.build({"channels": channels, **mixer})
         self.norm1 = nn.LayerNorm(channels)
-        self.ffn = FeedForward(channels, ratio=ffn_ratio)
-        for linear in (self.ffn.fc1, self.ffn.fc2):
+        feed_forward = {"type": "FeedForward", "ratio": ffn_ratio} if feed_forward is None else feed_forward
+        self.ffn = MODELS.build({"channels": channels, **feed_forward})
+        for linear in (module for module in self.ffn.modules() if isinstance(module, nn.Linear)):
             nn.init.xavier_uniform_(linear.weight)
         self.norm2 = nn.LayerNorm(channels)
 
     def forward(self, tokens: Tensor, position: Tensor, groups: TokenGroups) -> Tensor:
         """(N, C), position code (N, C) -> (N, C)."""
-        if isinstance(self.mixer, GroupAttention) and serves_group_layer(tokens, self.ffn.fc1.out_features):
+        if self._is_whole and serves_group_layer(tokens, self.ffn.fc1.out_features):
             return group_layer(
                 tokens, position, groups.slots, groups.back, groups.valid, self._weights(self.mixer),
                 group_size=groups.size, num_heads=self.mixer.num_heads, eps=self.norm1.eps,
             )
         mix = getattr(self.mixer, "mix_tokens", self._mix_gathered)
         tokens = self.norm1(tokens + mix(tokens, position, groups))
-        return self.norm2(tokens + self.ffn(tokens))
+        return self.norm2(tokens + self.ffn(tokens[None])[0])
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether it is made as published, with no head or branch pruned."""
+        mixer, is_fed = self.mixer, isinstance(self.ffn, FeedForward) and self.ffn.activation == "gelu"
+        if not (is_fed and isinstance(mixer, GroupAttention)) or mixer.top_k is not None:
+            return False
+        return mixer.proj.in_features == mixer.proj.out_features
 
     def _weights(self, mixer: GroupAttention) -> GroupLayerWeights:
         parts = (mixer.qkv, mixer.proj, self.norm1, self.ffn.fc1, self.ffn.fc2, self.norm2)
@@ -66,9 +79,9 @@ class FlatFormerLayer(nn.Module):
 class FlatFormerBlock(nn.Module):
     """Four layers, one for each of `ORDERS`; arguments as for `FlatFormerLayer`."""
 
-    def __init__(self, channels: int, mixer: Mapping[str, Any], *, ffn_ratio: int = 2) -> None:
+    def __init__(self, channels: int, mixer: Mapping[str, Any], **options: Any) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(FlatFormerLayer(channels, mixer, ffn_ratio=ffn_ratio) for _ in ORDERS)
+        self.layers = nn.ModuleList(FlatFormerLayer(channels, mixer, **options) for _ in ORDERS)
 
     def forward(self, tokens: Tensor, position: Tensor, orders: Sequence[TokenGroups]) -> Tensor:
         """(N, C), position code (N, C) -> (N, C)."""
@@ -93,6 +106,7 @@ class FlatFormer(nn.Module):
             ``num_heads``.
         num_heads: heads of the default mixer.
         ffn_ratio: hidden width of the feed-forward parts over C.
+        feed_forward: config of channel mixers in place of those parts, see `FlatFormerLayer`.
         temperature: of the position code.
         normalize_position: bring cell indices to [0, 2 pi) before the position code.
     """
@@ -108,6 +122,7 @@ class FlatFormer(nn.Module):
         mixer: Mapping[str, Any] | None = None,
         num_heads: int = 8,
         ffn_ratio: int = 2,
+        feed_forward: Mapping[str, Any] | None = None,
         temperature: float = 10000.0,
         normalize_position: bool = False,
     ) -> None:
@@ -121,7 +136,7 @@ class FlatFormer(nn.Module):
         self._lacks_bfloat16 = not computes_in_bfloat16("cpu")
         mixer = {"type": "GroupAttention", "num_heads": num_heads} if mixer is None else mixer
         self.blocks = nn.ModuleList(
-            FlatFormerBlock(channels, mixer, ffn_ratio=ffn_ratio) for _ in range(num_blocks)
+            FlatFormerBlock(channels, mixer, ffn_ratio=ffn_ratio, feed_forward=feed_forward) for _ in range(num_blocks)
         )
 
     def forward(self, features: Tensor, coords: Tensor, batch_size: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from perception.registry import PluginInfo, VariantInfo
 
+from . import fusion  # noqa: F401  # declares the mixer
 from .backbone import PoolFormer
 from .official import load_official
 from .pooling import PoolingMixer

@@ -1,0 +1,1 @@
+"""Parts of a trained network left out because it does better, or as well, without them."""
