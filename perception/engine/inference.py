@@ -45,6 +45,11 @@ class InferenceModel:
         return self._pictures is not None
 
     @property
+    def streams(self) -> bool:
+        """Whether the model has a memory, so that `stream` is to be called in place of `network`."""
+        return getattr(self.model, "memory", None) is not None
+
+    @property
     def camera(self) -> str | None:
         """The camera whose picture such a model sees; None if it takes the only one of a frame."""
         return None if self._pictures is None else self._pictures.camera
@@ -56,7 +61,7 @@ class InferenceModel:
 
     @torch.inference_mode()
     def predict(self, frame: Frame) -> FramePredictions:
-        """What is in a frame as a data set or a replay source yields it (transforms not yet applied)."""
+        """What is in a frame as a data set or a replay source yields it (transforms not yet applied), by itself."""
         batch = self.preprocess(frame)
         return self.decode(self.network(batch), batch)
 
@@ -70,6 +75,11 @@ class InferenceModel:
     def network(self, batch: dict[str, Any]) -> Any:
         """The model's raw maps for what `preprocess` gave."""
         return self.model(**batch, mode="tensor")
+
+    @torch.inference_mode()
+    def stream(self, batch: dict[str, Any], state: Any = None) -> tuple[Any, Any]:
+        """The raw maps of the next frame, and what the model's memory knows behind it; None begins anew."""
+        return self.model.stream(**batch, state=state)
 
     @torch.inference_mode()
     def decode(self, maps: Any, batch: dict[str, Any]) -> FramePredictions:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import get_world_size
 from mmengine.evaluator import Evaluator
+from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from torch import nn
 
@@ -108,9 +109,13 @@ class IterationLoop(BaseLoop):
             self.sampler.set_epoch(self.sampler.epoch + 1)
             iterator = iter(self.dataloader)
 
+    def step(self, batch: Any) -> dict[str, Any]:
+        """Losses and gradients of a batch, and a step of the optimizer where one is due; gives what is logged."""
+        return self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper)
+
     def _train_on(self, batch: Any) -> None:
         self.runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=batch)
-        outputs = self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper)
+        outputs = self.step(batch)
         self.runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=batch, outputs=outputs)
         self._iter += 1
         self.position += self.batch_keys
@@ -126,7 +131,11 @@ class IterationLoop(BaseLoop):
 
 
 class _MetricLoop(BaseLoop):
-    """Predicts every frame of a dataset once and computes metrics."""
+    """Predicts every frame of a dataset once and computes metrics.
+
+    A model with a memory gets what it knew behind one batch with the next: a batch is to be the next frames of one
+    drive, or of one after the other, as a `SceneSampler` draws them.
+    """
 
     stage: str
 
@@ -145,9 +154,10 @@ class _MetricLoop(BaseLoop):
         self._call("before_{}")
         self._call("before_{}_epoch")
         self.runner.model.eval()
+        state = None
         for index, batch in enumerate(batches_of(self.dataloader)):
             self._call("before_{}_iter", batch_idx=index, data_batch=batch)
-            predictions = self.runner.model.val_step(batch)
+            predictions, state = self._predict(batch, state)
             self.evaluator.process(data_samples=predictions, data_batch=batch)
             self._call("after_{}_iter", batch_idx=index, data_batch=batch, outputs=predictions)
         for metric in self.evaluator.metrics:
@@ -157,6 +167,13 @@ class _MetricLoop(BaseLoop):
         self._call("after_{}_epoch", metrics=metrics)
         self._call("after_{}")
         return metrics
+
+    def _predict(self, batch: Any, state: Any) -> tuple[Any, Any]:
+        model = self.runner.model
+        bare = model.module if is_model_wrapper(model) else model
+        if getattr(bare, "memory", None) is None:
+            return model.val_step(batch), None
+        return bare.predict_stream(**bare.data_preprocessor(batch, False), state=state)
 
     def _call(self, hook: str, **kwargs: Any) -> None:
         self.runner.call_hook(hook.format(self.stage), **kwargs)

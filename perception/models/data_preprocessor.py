@@ -50,14 +50,16 @@ class FrameDataPreprocessor(BaseDataPreprocessor):
     def forward(self, data: Any, training: bool = False) -> dict[str, Any]:
         """list[Frame] -> dict(inputs=dict(points=B tensors (P_i, C) float32), data_samples=list[Frame]).
 
+        A batch of clips, a list of T steps of B frames, gives its T * B frames step by step, and ``steps`` among the
+        inputs.
+
         Raises:
-            TypeError: the batch is not a list of Frames.
-            ValueError: a frame has no points or lacks a channel.
+            TypeError: the batch is neither a list of Frames nor one of such lists.
+            ValueError: a frame has no points or lacks a channel, or the steps of clips differ in length.
         """
-        if not isinstance(data, (list, tuple)) or not all(isinstance(frame, Frame) for frame in data):
-            raise TypeError(f"a batch must be a list of Frames, got {type(data).__name__}")
-        frames = [frame.to(self.device) for frame in data]
-        return {"inputs": {"points": [self.points_of(frame) for frame in frames]}, "data_samples": frames}
+        batch, steps = frames_of_batch(data)
+        frames = [frame.to(self.device) for frame in batch]
+        return {"inputs": {"points": [self.points_of(frame) for frame in frames], **steps}, "data_samples": frames}
 
     def points_of(self, frame: Frame) -> Tensor:
         """(P, C) float32 points of a frame, ego frame, all finite: its `usable_rows`."""
@@ -79,3 +81,19 @@ class FrameDataPreprocessor(BaseDataPreprocessor):
     def _channel(self, name: str, values: Tensor) -> Tensor:
         values = values * self.scales[name] if name in self.scales else values
         return values.tanh() if name in self.squashed else values
+
+
+def frames_of_batch(data: Any) -> tuple[Sequence[Frame], dict[str, int]]:
+    """The frames of a batch, and ``steps`` if it is one of clips, which come step by step: T lists of B frames each.
+
+    Raises:
+        TypeError: the batch is neither a list of Frames nor one of such lists.
+        ValueError: the steps differ in length.
+    """
+    steps = data if isinstance(data, (list, tuple)) and all(isinstance(step, (list, tuple)) for step in data) else ()
+    batch = [frame for step in steps for frame in step] if steps else data
+    if not isinstance(batch, (list, tuple)) or not all(isinstance(frame, Frame) for frame in batch):
+        raise TypeError(f"a batch must be a list of Frames, got {type(data).__name__}")
+    if len({len(step) for step in steps}) > 1:
+        raise ValueError(f"all steps of clips must have as many frames, got {[len(step) for step in steps]}")
+    return batch, {"steps": len(steps)} if steps else {}

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from perception.registry import MODELS
 
+from .occupied_cells import mix_occupied
+
 
 @MODELS.register_module(role="bev_encoder")
 class LidarBEVEncoder(nn.Module):
@@ -20,6 +22,7 @@ class LidarBEVEncoder(nn.Module):
         lidar_backbone: (features, coords, batch_size) -> canvas (B, C, ny, nx).
         bev_backbone: canvas -> maps of several strides.
         neck: maps -> one map.
+        bev_mixer: config of a mixer of the canvas, as a `Detector` takes it; None goes without.
         channels_last: lay the dense part out channels last.
     """
 
@@ -30,11 +33,13 @@ class LidarBEVEncoder(nn.Module):
         bev_backbone: Mapping[str, Any],
         neck: Mapping[str, Any],
         *,
+        bev_mixer: Mapping[str, Any] | None = None,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.voxel_encoder = MODELS.build(voxel_encoder)
         self.lidar_backbone = MODELS.build(lidar_backbone)
+        self.bev_mixer = None if bev_mixer is None else MODELS.build(bev_mixer)
         self.bev_backbone = MODELS.build(bev_backbone)
         self.neck = MODELS.build(neck)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -46,8 +51,10 @@ class LidarBEVEncoder(nn.Module):
         return self.maps(inputs)[1]
 
     def maps(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """The canvas (B, C, ny, nx), which is what the LiDAR backbone says of each pillar, and the map of `forward`."""
+        """The canvas (B, C, ny, nx), what LiDAR backbone and mixer say of each pillar, and the map of `forward`."""
         points = inputs["points"]
         features, coords = self.voxel_encoder(points)
-        canvas = self.lidar_backbone(features, coords, len(points)).contiguous(memory_format=self.memory_format)
+        canvas = self.lidar_backbone(features, coords, len(points))
+        canvas = mix_occupied(self.bev_mixer, canvas, coords, stride=getattr(self.lidar_backbone, "stride", 1))
+        canvas = canvas.contiguous(memory_format=self.memory_format)
         return canvas, self.neck(self.bev_backbone(canvas))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from perception.registry import MODELS
 from perception.structures import Camera, Frame
 
-from .data_preprocessor import FrameDataPreprocessor
+from .data_preprocessor import FrameDataPreprocessor, frames_of_batch
 from .lifts.can_bus import can_bus_signals
 
 
@@ -67,17 +67,17 @@ class MapDataPreprocessor(FrameDataPreprocessor):
         The inputs are ``points``: B tensors (P_i, C) float32; ``images`` (B, N, 3, H, W) float32; ``image_from_ego``
         (B, N, 4, 4) float32, which takes an ego-frame point [m] to u * depth, v * depth, depth, 1; ``camera_mask``
         (B, N) bool, False where a frame lacks the camera (its picture is zero, its projection the identity);
-        ``can_bus`` (B, 18) float32, see `can_bus_signals`; and ``sd_maps``: B maps or None.
+        ``can_bus`` (B, 18) float32, see `can_bus_signals`; and ``sd_maps``: B maps or None. A batch of clips gives its
+        T * B frames step by step, and ``steps``, see `FrameDataPreprocessor`.
 
         Raises:
-            TypeError: the batch is not a list of Frames.
+            TypeError: the batch is neither a list of Frames nor one of such lists.
             ValueError: points, a channel or a pose are missing, a frame has none of the cameras, or a camera has no
                 decoded picture or no calibration.
         """
-        if not isinstance(data, (list, tuple)) or not all(isinstance(frame, Frame) for frame in data):
-            raise TypeError(f"a batch must be a list of Frames, got {type(data).__name__}")
-        frames = [frame.to(self.device) for frame in data]
-        inputs: dict[str, Any] = {"sd_maps": [frame.sd_map for frame in frames]}
+        batch, steps = frames_of_batch(data)
+        frames = [frame.to(self.device) for frame in batch]
+        inputs: dict[str, Any] = {"sd_maps": [frame.sd_map for frame in frames], **steps}
         if self.use_points:
             inputs["points"] = [self.points_of(frame) for frame in frames]
         if self.cameras:

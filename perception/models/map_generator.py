@@ -15,10 +15,11 @@ from perception.structures import Frame, MapPredictions
 
 from .forward_mode import frames_for
 from .stage import Stage, stages_of
+from .temporal.streaming_model import StreamingModel
 
 
 @MODELS.register_module(role="task_model")
-class MapGenerator(BaseModel):
+class MapGenerator(StreamingModel, BaseModel):
     """Wires a BEV encoder, a neck and a map head, each built from its config.
 
     Args:
@@ -27,6 +28,7 @@ class MapGenerator(BaseModel):
         neck: BEV map -> BEV map; None leaves it as it is.
         data_preprocessor: config of a `MapDataPreprocessor`; None takes its defaults.
         auxiliary_head: (the head's BEV map, frames) -> further losses; only for training.
+        memory: config of a `TemporalMemory` or `QueryMemory` between neck and head, as of a `Detector`; None has none.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class MapGenerator(BaseModel):
         data_preprocessor: Mapping[str, Any] | None = None,
         *,
         auxiliary_head: Mapping[str, Any] | None = None,
+        memory: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         preprocessor = MODELS.build(data_preprocessor or {"type": "MapDataPreprocessor"})
@@ -45,6 +48,7 @@ class MapGenerator(BaseModel):
         self.neck = nn.Identity() if neck is None else MODELS.build(neck)
         self.head = MODELS.build(head)
         self.auxiliary_head = None if auxiliary_head is None else MODELS.build(auxiliary_head)
+        self.memory = None if memory is None else MODELS.build(memory)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -68,12 +72,21 @@ class MapGenerator(BaseModel):
         frames = frames_for(mode, data_samples)
         if mode == "loss":
             return self.loss(inputs, frames)
-        raw = self.head(self.bev(inputs), inputs)
+        raw = self.read(self._remembered(inputs, frames), inputs)
         return raw if mode == "tensor" else self.decode(raw, frames)
 
     def bev(self, inputs: Mapping[str, Any]) -> Tensor:
-        """(B, C, H, W) map that the head reads."""
+        """(B, C, H, W) map that the memory, or without one the head, gets."""
         return self.neck(self.bev_encoder(inputs))
+
+    def read(self, bev: Tensor, inputs: Mapping[str, Any]) -> Any:
+        """What the head gives of a map (B, C, H, W)."""
+        return self.head(bev, inputs)
+
+    def _remembered(self, inputs: Mapping[str, Any], frames: Sequence[Frame]) -> Tensor:
+        """The map that the head reads: with what the memory told of the frames before in each clip."""
+        bev = self.bev(inputs)
+        return bev if self.memory is None else self.memory(bev, frames, steps=inputs.get("steps", 1))[0]
 
     def stages(self, batch: Mapping[str, Any]) -> list[Stage]:
         """The steps from the inputs of a batch to its predictions."""
@@ -81,6 +94,9 @@ class MapGenerator(BaseModel):
         encode, head = stages_of(self.bev_encoder, "BEV encoder"), getattr(self.head, "stages", None)
         neck = [] if isinstance(self.neck, nn.Identity) else [Stage("BEV neck", self.neck, (self.neck,))]
         find = [Stage("head", lambda bev: self.head(bev, inputs), (self.head,))] if head is None else head(inputs)
+        if self.memory is not None:
+            remember = self.memory
+            neck.append(Stage("memory", lambda bev: remember(bev, frames)[0], (remember,)))
         return [*encode, *neck, *find, Stage("decode", lambda raw: self.decode(raw, frames))]
 
     def can_learn_from(self, frame: Frame) -> bool:
@@ -92,7 +108,11 @@ class MapGenerator(BaseModel):
         for frame in frames:
             if not self.can_learn_from(frame):
                 raise ConfigError(f"frame {frame.token} has no map to learn from; give the data set a `map`")
-        bev = self.bev(inputs)
+        bev = self._remembered(inputs, frames)
+        if self.memory is not None and "steps" in inputs:
+            first = self.memory.first_learned(len(frames), inputs["steps"])
+            inputs = {name: value[first:] for name, value in inputs.items() if name != "steps"}
+            bev, frames = bev[first:], frames[first:]
         losses = self.head.loss(bev, frames, inputs)
         if self.auxiliary_head is not None:
             losses |= self.auxiliary_head.loss(bev, frames)

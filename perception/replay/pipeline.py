@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..errors import DataError
 from ..structures import Frame, FramePredictions
@@ -30,6 +30,20 @@ class FrameDetector(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamingDetector(FrameDetector, Protocol):
+    """A detector that may have a memory of the frames before."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether it has; then `stream` takes the place of ``network``."""
+        ...
+
+    def stream(self, batch: Any, state: Any = None) -> tuple[Any, Any]:
+        """The network's raw output for the next frame, and what the memory knows behind it; None begins anew."""
+        ...
+
+
 class Sink(Protocol):
     """Where results go, frame by frame."""
 
@@ -47,6 +61,8 @@ class Replay:
         num_sweeps: past frames to offer as sweeps if the recording has poses and its frames bring none.
         clock: what time is read from.
         synchronize: called before a stage's time is taken, to wait for a GPU.
+        state: what the memory of a `StreamingDetector` knows to begin with; None: nothing. Behind every frame the
+            attribute of this name holds what it knows then.
     """
 
     def __init__(
@@ -57,10 +73,12 @@ class Replay:
         num_sweeps: int = 10,
         clock: Clock | None = None,
         synchronize: Callable[[], None] | None = None,
+        state: Any = None,
     ) -> None:
         self.detector, self.sinks, self.num_sweeps = detector, sinks, num_sweeps
         self.clock = clock or SystemClock()
         self.synchronize = synchronize or _nothing
+        self.state = state
 
     def run(
         self,
@@ -68,6 +86,7 @@ class Replay:
         rate: float = 1.0,
         max_frames: int | None = None,
         progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda entries, total: entries,
+        after_ns: int | None = None,
     ) -> ReplayReport:
         """Play a recording once.
 
@@ -76,6 +95,7 @@ class Replay:
             rate: speed relative to it; 0: as fast as it goes, no frame dropped.
             max_frames: stop after so many frames of the recording, dropped ones included.
             progress: wraps the frames (and their number at most), to show a bar.
+            after_ns: pass over the frames up to this time, which still serve as sweeps; None plays all.
 
         Raises:
             DataError: the recording is broken; what came before is in the sinks.
@@ -85,12 +105,14 @@ class Replay:
             raise ValueError(f"max_frames must be >= 1, got {max_frames}")
         pace, times = Pace(rate, self.clock), StageTimes(self.clock)
         pending = with_history(source.pending(), 0 if source.brings_sweeps else self.num_sweeps)
+        if after_ns is not None:
+            pending = (entry for entry in pending if entry.timestamp_ns > after_ns)
         total = len(source) if max_frames is None else min(max_frames, len(source))
         began, stamps = self.clock.now(), []
         for entry in progress(pace(islice(pending, max_frames)), total):
             with times.measure("load"):
                 frame = entry.load()
-            predictions = self._detect(frame, times)
+            predictions, self.state = self._detect(frame, times, self.state)
             times.close_frame()
             stamps.append(frame.timestamp_ns)
             for sink in self.sinks:
@@ -111,21 +133,24 @@ class Replay:
         for entry in islice(source.pending(), 1):
             frame = entry.load()
             try:
-                return self._detect(frame, StageTimes(self.clock))
+                return self._detect(frame, StageTimes(self.clock), None)[0]
             except ValueError as error:
                 raise DataError(f"frame {frame.token}", "content", "what the model takes", error) from error
         return None
 
-    def _detect(self, frame: Frame, times: StageTimes) -> FramePredictions:
+    def _detect(self, frame: Frame, times: StageTimes, state: Any) -> tuple[FramePredictions, Any]:
         with times.measure("preprocess"):
             batch = self.detector.preprocess(frame)
             self.synchronize()
         with times.measure("network"):
-            maps = self.detector.network(batch)
+            if isinstance(self.detector, StreamingDetector) and self.detector.streams:
+                maps, state = self.detector.stream(batch, state)
+            else:
+                maps = self.detector.network(batch)
             self.synchronize()
         with times.measure("decode"):
             predictions = self.detector.decode(maps, batch).to("cpu")
-        return predictions
+        return predictions, state
 
 
 def _nothing() -> None:

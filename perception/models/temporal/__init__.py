@@ -1,0 +1,1 @@
+"""Memories that carry what past frames told over to the present one."""
