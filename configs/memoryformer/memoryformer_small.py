@@ -1,0 +1,5 @@
+"""MemoryFormer-small, a language model; no weights are released."""
+
+plugins = ["memoryformer"]
+
+model = dict(type="MemoryFormerLM", variant="small")
