@@ -1,0 +1,5 @@
+"""MatFormer-OLMo-460M, a language model of four widths, of the size that its published command makes."""
+
+plugins = ["matformer"]
+
+model = dict(type="MatLM", variant="460M")
