@@ -41,6 +41,19 @@ def loss_figure(steps: Sequence[int], losses: Mapping[str, Sequence[float]]) -> 
     return figure
 
 
+def decay_figure(
+    sizes: Sequence[float], curves: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel: str
+) -> Figure:
+    """Numbers over sizes, both on logarithmic axes, where a power law is a straight line."""
+    figure, axes = _figure(title, xlabel, ylabel)
+    for name, values in curves.items():
+        axes.plot(sizes, np.asarray(values, dtype=float), label=name, linewidth=1.4, marker="o", markersize=3)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.legend(fontsize=8)
+    return figure
+
+
 def latency_figure(samples_ms: Mapping[str, Sequence[float]]) -> Figure:
     """Histogram of the time a frame takes [ms], one outline a stage."""
     figure, axes = _figure("latency", "milliseconds a frame", "frames")
