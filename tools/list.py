@@ -9,7 +9,7 @@ Examples:
     python tools/list.py --markdown README.md           # write the tables between the markers of the file
 
 The tables of --markdown hold parameters, operations at the authors' picture size (two for each multiply-add) and
-published scores of every variant; without FILE they are printed.
+published scores of every variant, and what every token mixer costs and promises; without FILE they are printed.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from perception.atomic_write import write_json
     from perception.zoo.entries import as_record, installed_entries, with_sizes
     from perception.zoo.markdown import write_zoo, zoo_tables
+    from perception.zoo.mixers import registered_mixers
     from perception_ops import native_kernels
 
     entries, kernels = installed_entries(), list(native_kernels())
@@ -53,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.markdown is None:
         show(entries, kernels)
     elif args.markdown:
-        print(f"wrote {write_zoo(args.markdown, zoo_tables(entries))}")
+        print(f"wrote {write_zoo(args.markdown, zoo_tables(entries, registered_mixers()))}")
     else:
-        print(zoo_tables(entries))
+        print(zoo_tables(entries, registered_mixers()))
     if args.json is not None:
         record = {"plugins": list(map(as_record, entries)), "native_kernels": kernels}
         print(f"wrote {write_json(args.json, record)}")

@@ -23,6 +23,9 @@ __deep = dict(depths=depths, widths=widths)
 __heads = dict(**__deep, heads=heads)
 __resnet = dict(depth=18, stem_channels=16, base_channels=16, counts=(1, 1, 1, 1))
 __encoders = dict(                                   # plugin, what its class has to be told, and what makes it small
+    Activator=("activator", dict(), dict(depth=3, width=64, hidden=128, dropout=0.0)),
+    ActivatorMetaFormer=("activator", dict(), __deep),
+    AlgoFormerBackbone=("algoformer", dict(inject="add"), dict(width=64, heads=2, loops=3)),
     ColumnarFormer=(None, dict(depth=12, width=192, token_mixer=__attention), dict(depth=3, width=64)),
     ConvNeXt=(None, dict(), __deep),
     DuoFormer=(
@@ -31,7 +34,13 @@ __encoders = dict(                                   # plugin, what its class ha
     ),
     EcoFormerPVTv2=("ecoformer", dict(), dict(**__heads, hashing=dict(bits=8, learning=dict(steps=20)))),
     EcoFormerTwins=("ecoformer", dict(), dict(**__heads, hashing=dict(bits=8, learning=dict(steps=20)))),
+    FIT=(
+        "fit", dict(),
+        dict(layers="(1)1(1)", width=64, latent_width=64, heads=2, latent_heads=2, crop=2, latents=4),
+    ),
     FMViT=("fmvit", dict(), dict(**__deep, head_channels=8, conv_head_channels=8)),
+    MatViT=("matformer", dict(variant="ti"), dict(depth=3, width=64, heads=2)),
+    MemoryFormer=("memoryformer", dict(), dict(depth=3, width=64, heads=2)),
     MetaFormer=(
         None,
         dict(
@@ -62,9 +71,16 @@ __encoders = dict(                                   # plugin, what its class ha
         "tnt", dict(variant="ti", img_size=_base_.crop),
         dict(depth=3, channels=64, word_channels=8, heads=2, word_heads=2, drop_path=0.0),
     ),
+    TokenFormer=(
+        "tokenformer", dict(),
+        dict(depth=3, width=64, heads=2, qkv_slots=48, proj_slots=48, ffn_slots=192),
+    ),
     TorchvisionSwin=(
         None, dict(variant="tiny"), dict(depths=depths, channels=widths[0], heads=heads, window=4, drop_path=0.0),
     ),
+    VisionMamba=("ssm_vision", dict(), dict(depth=2, width=64, state=4)),
+    VMambaBackbone=("ssm_vision", dict(), dict(**__deep, drop_path=0.0)),
+    WideVisionTransformer=("wide_transformer", dict(), dict(width=64, heads=6, head_channels=16, hidden=128)),
 )
 __plugin, __needed, __slim = __encoders[encoder]
 

@@ -8,12 +8,15 @@ from pathlib import Path, PurePosixPath
 from ..atomic_write import atomic_path
 from ..errors import DataError
 from .entries import Entry, Variant
+from .mixers import MixerEntry
 
 BEGIN = "<!-- the zoo, written by: python tools/list.py --markdown README.md -->"
 END = "<!-- end of the zoo -->"
 ABSENT = "-"
 PLUGIN_COLUMNS = ("plugin", "paper and code", "what it is", "roles", "variants", "parity with the authors' code")
 VARIANT_COLUMNS = ("plugin", "config", "picture", "parameters", "GFLOP", "published", "source")
+MIXER_COLUMNS = ("token mixer", "plugin", "time grows as", "causal", "streams", "takes masks")
+CAUSAL = {"never": "", "always": "yes", "option": "by an option"}
 EXPLANATION = """\
 Parameters are all that a model built from its config has: those of heads that only help it to learn and of norms that
 training leaves alone, too, but not a teacher's. GFLOP are the operations of matrix products, convolutions and attention
@@ -22,12 +25,17 @@ many, and some count element-wise work too. "-" stands where the input is not on
 where they stand; "-" is where they publish none."""
 
 
-def zoo_tables(entries: Sequence[Entry]) -> str:
-    """A line a plugin, the broken ones too, and below it a line a variant; the same entries give the same text."""
+def zoo_tables(entries: Sequence[Entry], mixers: Sequence[MixerEntry] = ()) -> str:
+    """A line a plugin, the broken ones too, below it a line a variant and a line a mixer.
+
+    The same entries and mixers give the same text.
+    """
     return "\n".join([
         *_table(PLUGIN_COLUMNS, map(_plugin_cells, entries)), "",
         "<details>", "<summary>Every variant: parameters, operations, published score</summary>", "", EXPLANATION, "",
-        *_table(VARIANT_COLUMNS, (cells for entry in entries for cells in _variant_rows(entry))), "", "</details>",
+        *_table(VARIANT_COLUMNS, (cells for entry in entries for cells in _variant_rows(entry))), "", "</details>", "",
+        "<details>", "<summary>Every token mixer: what it costs and promises</summary>", "",
+        *_table(MIXER_COLUMNS, map(_mixer_cells, mixers)), "", "</details>",
     ])
 
 
@@ -54,6 +62,14 @@ def around_zoo(path: Path) -> tuple[str, str]:
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise DataError(path, "markers", f"the lines {BEGIN} and {END}, once each", "other text")
     return text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
+
+
+def _mixer_cells(mixer: MixerEntry) -> Sequence[str]:
+    traits = mixer.traits
+    if traits is None:
+        return (f"`{mixer.name}`", mixer.plugin, *[ABSENT] * 4)
+    promises = ("yes" if traits.streaming else "", "yes" if traits.masked else "")
+    return (f"`{mixer.name}`", mixer.plugin, traits.cost, CAUSAL[traits.causal], *promises)
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Every registered mixer in three places: a stage of a picture network, a group of pillars, the memory of a map head.
 
 A plugin's mixer is here as soon as it is registered; one whose constructor needs more than a width gets it from
-`ARGUMENTS`.
+`ARGUMENTS`. The fourth place, the memory of past frames, is in test_mixer_promises.py.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ CHANNEL_MIXERS = list_registered(MODELS, role="channel_mixer")
 CHANNELS = 32
 ARGUMENTS: dict[str, Callable[[tuple[int, int]], dict[str, Any]]] = {  # by name, from the size of the map
     "SpatialLinearMixer": lambda size: {"tokens": size[0] * size[1]},
+    "LinformerMixer": lambda size: {"tokens": size[0] * size[1]},
+    "FITMixer": lambda size: {"tile": 2},                      # several groups of few tokens
     "HashAttention": lambda size: {"bits": 4, "anchors": 5, "learning": {"steps": 3}},        # else it learns long
 }
 GROUP = 12
 close = torch.testing.assert_close
+quiet_export = pytest.mark.filterwarnings("ignore:The tensor attributes .* were assigned during export")     # of a GRU
 every_token_mixer = pytest.mark.parametrize("name", TOKEN_MIXERS)
 
 
@@ -66,6 +69,16 @@ def test_the_registry_knows_the_mixers_of_the_core():
     known = {"AttentionMixer", "GroupAttention", "IdentityMixer", "PoolingMixer", "SpatialLinearMixer"}
     assert known <= set(TOKEN_MIXERS)
     assert "FeedForward" in CHANNEL_MIXERS
+
+
+@every_token_mixer
+@torch.no_grad()
+def test_a_mixer_of_one_seed_gives_the_same_to_the_bit(name):
+    x, mask = torch.randn(2, 24, CHANNELS, generator=torch.Generator().manual_seed(3)), some_mask((4, 6))
+    first, second = (
+        MODELS.build({"channels": CHANNELS, **mixer_config(name, (4, 6))}).eval()(x, (4, 6), mask) for _ in range(2)
+    )
+    assert torch.equal(first, second)
 
 
 @every_token_mixer
@@ -110,6 +123,15 @@ def test_masked_places_of_a_stage_change_no_real_one(name):
     changed = torch.where(mask[:, None], x, torch.randn_like(x) * 10)
     with torch.no_grad():
         close(stage(x, mask), stage(changed, mask))
+
+
+@every_token_mixer
+@quiet_export
+@torch.no_grad()
+def test_an_exported_stage_gives_the_same_of_another_map(name):
+    block = MetaFormerBlock(CHANNELS, mixer_config(name, (4, 6)), {"type": "FeedForward"})
+    stage, x = MetaFormerStage(nn.Identity(), [block]).eval(), torch.randn(2, 2, CHANNELS, 4, 6)
+    close(torch.export.export(stage, (x[0],)).module()(x[1]), stage(x[1]), atol=1e-5, rtol=1e-5)
 
 
 @every_token_mixer
@@ -163,6 +185,16 @@ def test_masked_cells_of_the_memory_change_no_real_one(name):
     assert torch.equal(out[~mask], memory[~mask])
 
 
+@every_token_mixer
+@quiet_export
+@torch.no_grad()
+def test_an_exported_memory_of_a_map_head_gives_the_same_with_another_mask(name):
+    mixer, memory = MemoryMixer(CHANNELS, mixer_config(name, (4, 6))).eval(), torch.randn(2, 2, 24, CHANNELS)
+    exported = torch.export.export(mixer, (memory[0], (4, 6), torch.ones(2, 24, dtype=torch.bool))).module()
+    mask = some_mask((4, 6))
+    close(exported(memory[1], (4, 6), mask), mixer(memory[1], (4, 6), mask), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", CHANNEL_MIXERS)
 def test_a_channel_mixer_takes_each_token_by_itself(name):
     size = (4, 6)
@@ -196,8 +228,19 @@ def test_attention_is_that_of_torch():
     close(ours(x, mask=mask)[mask], expected[mask], atol=1e-6, rtol=1e-5)
 
 
-def test_attention_among_no_real_tokens_gives_zeros_and_finite_gradients():
-    mixer = AttentionMixer(16, heads=4)
+def test_causal_attention_is_that_of_each_prefix():
+    mixer, whole = AttentionMixer(16, heads=4, causal=True), AttentionMixer(16, heads=4)
+    whole.load_state_dict(mixer.state_dict())
+    x, mask = torch.randn(2, 24, 16), some_mask((4, 6))
+    mask[1, 0] = False
+    last = torch.stack([whole(x[:, : i + 1], mask=mask[:, : i + 1])[:, -1] for i in range(24)], dim=1)
+    close(mixer(x, mask=mask), last)
+    close(mixer(x)[:, -1], whole(x)[:, -1])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_among_no_real_tokens_gives_zeros_and_finite_gradients(causal):
+    mixer = AttentionMixer(16, heads=4, causal=causal)
     x = torch.randn(2, 5, 16, requires_grad=True)
     mask = torch.tensor([[True] * 5, [False] * 5])
     out = mixer(x, mask=mask)

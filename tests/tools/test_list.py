@@ -16,7 +16,8 @@ from perception.engine.cli import run_tool
 from perception.errors import DataError
 from perception.registry import load_plugin, plugin_modules
 from perception.zoo.entries import installed_entries
-from perception.zoo.markdown import BEGIN, END, PLUGIN_COLUMNS, VARIANT_COLUMNS, zoo_tables
+from perception.zoo.markdown import BEGIN, END, MIXER_COLUMNS, PLUGIN_COLUMNS, VARIANT_COLUMNS, zoo_tables
+from perception.zoo.mixers import registered_mixers
 from perception.zoo.model_size import model_size
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,8 +68,9 @@ def test_the_tables_list_every_plugin_and_every_config():
 
 
 def test_the_readme_tells_what_the_plugins_do():
-    now = zoo_tables(installed_entries())
+    now = zoo_tables(installed_entries(), registered_mixers())
     assert cells_of(README, PLUGIN_COLUMNS) == cells_of(now, PLUGIN_COLUMNS)
+    assert cells_of(README, MIXER_COLUMNS) == cells_of(now, MIXER_COLUMNS)
     counts = dict.fromkeys(("parameters", "GFLOP"))
     assert [row | counts for row in cells_of(README, VARIANT_COLUMNS)] == [
         row | counts for row in cells_of(now, VARIANT_COLUMNS)

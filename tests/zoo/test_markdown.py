@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from perception.errors import DataError
-from perception.registry import PluginInfo, VariantInfo
+from perception.models.mixers.traits import MixerTraits
+from perception.registry import PluginInfo, VariantInfo, load_plugins
 from perception.zoo.entries import Entry, Variant, as_record
 from perception.zoo.markdown import BEGIN, END, write_zoo, zoo_tables
+from perception.zoo.mixers import MixerEntry, registered_mixers
 from perception.zoo.model_size import ModelSize
 
 INFO = PluginInfo(
@@ -55,6 +57,26 @@ def test_a_variant_has_a_line():
     ]
 
 
+def test_a_mixer_has_a_line_of_what_it_promises():
+    mixers = [
+        MixerEntry("Cheap", "acme", MixerTraits("N", causal="option", streaming=True)),
+        MixerEntry("Dear", "core", MixerTraits("N^2", masked=False)), MixerEntry("Silent", "bare", None),
+    ]
+    lines = [line for line in zoo_tables([], mixers).splitlines() if line.startswith("| `")]
+    assert lines == [
+        "| `Cheap` | acme | N | by an option | yes | yes |", "| `Dear` | core | N^2 |  |  |  |",
+        "| `Silent` | bare | - | - | - | - |",
+    ]
+
+
+def test_mixers_are_listed_with_their_plugin():
+    load_plugins(["poolformer"])
+    found = {entry.name: entry for entry in registered_mixers()}
+    assert found["AttentionMixer"].plugin == "core"
+    assert (found["PoolingMixer"].plugin, found["PoolingMixer"].traits.cost) == ("poolformer", "N")
+    assert next(iter(found.values())).plugin == "core"
+
+
 @pytest.mark.parametrize(("flops", "text"), [
     (0, "0.00"), (9_994_000_000, "9.99"), (25_300_000_000, "25.3"), (2_616_400_000_000, "2,616"),
 ])
@@ -65,7 +87,7 @@ def test_operations_have_about_three_digits(flops, text):
 
 def test_all_lines_of_a_table_have_as_many_cells():
     widths = {line.replace("\\|", "").count("|") for line in zoo_tables(ENTRIES).splitlines() if line.startswith("|")}
-    assert widths == {7, 8}
+    assert widths == {7, 8}                                # of plugins and mixers, of variants
 
 
 def test_the_tables_go_between_the_markers_and_again(tmp_path: Path):

@@ -17,6 +17,7 @@ TORCHVISION = ["lraspp_mobilenet_v3_large", "deeplabv3_resnet50"]
 VARIANTS = ("eager", "compile", "bfloat16", "compile-bfloat16")
 SCALING_SIZES = [5_000, 10_000, 20_000, 50_000, 100_000, 200_000]
 MIXERS = ["SimplifiedLinearAttention", "HashAttention", "PoolingMixer", "DecomposedManhattanAttention"]
+ALL_MIXERS, LINEAR_MIXERS = "all", "linear"        # in place of names; the second, of those that claim less than N^1.5
 MIXER_SIZES = [256, 512, 1024, 2048, 4096, 8192, 16384]
 EVALUATIONS = ("nuscenes", "argoverse2", "vector-map", "waymo", "waymo-reading")
 EXPONENTS = (
@@ -35,6 +36,17 @@ def parse_args(description: str | None, argv: Sequence[str] | None) -> argparse.
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    _add_ops_and_models(commands)
+    _add_comparisons(commands)
+    _add_mixing(commands)
+    _add_evaluations(commands)
+    args = parser.parse_args(argv)
+    _check(args, commands.choices[args.command])
+    return args
+
+
+def _add_ops_and_models(commands: Any) -> None:
+    """Parts by themselves, and how a model's stages grow."""
     ops = _add_command(commands, "ops", "each op against its reference in plain torch", repeats=11)
     ops.add_argument("--only", nargs="+", metavar="NAME", help="ops to time (all)")
     ops.add_argument("--sizes", nargs="+", type=_positive, metavar="N", help="points, tokens or boxes (each op's own)")
@@ -53,6 +65,9 @@ def parse_args(description: str | None, argv: Sequence[str] | None) -> argparse.
     scaling.add_argument("config", type=Path, nargs="?", default=ENCODER, help="detector (%(default)s)")
     scaling.add_argument("--sizes", nargs="+", type=_positive, default=SCALING_SIZES, metavar="N", help="pillars")
 
+
+def _add_comparisons(commands: Any) -> None:
+    """Whole models beside each other."""
     compare = _add_command(commands, "compare", "whole predictions in turn on one cloud", repeats=30)
     compare.add_argument("configs", type=Path, nargs="+", metavar="CONFIG", help="two or more, compared with the first")
     compare.add_argument(
@@ -78,6 +93,9 @@ def parse_args(description: str | None, argv: Sequence[str] | None) -> argparse.
     segmentation.add_argument("--budget", type=_positive, default=600, metavar="SECONDS", help="for all (%(default)s)")
     _add_picture(segmentation, "--size")
 
+
+def _add_mixing(commands: Any) -> None:
+    """Attention and what takes its place."""
     clusters = _add_command(commands, "clusters", "k-means against softmax attention", repeats=11)
     clusters.add_argument("--clusters", type=_positive, default=128, metavar="N", help="queries (%(default)s)")
     clusters.add_argument("--strides", nargs="+", type=_positive, default=[32, 16, 8], metavar="S", help="of the maps")
@@ -85,7 +103,8 @@ def parse_args(description: str | None, argv: Sequence[str] | None) -> argparse.
 
     mixers = _add_command(commands, "mixers", "token mixers and softmax attention by numbers of tokens", repeats=11)
     mixers.description += f" {EXPONENTS}"
-    mixers.add_argument("--mixers", nargs="+", metavar="NAME", default=MIXERS, help="registered names (%(default)s)")
+    mixers.add_argument("--mixers", nargs="+", metavar="NAME", default=MIXERS,
+                        help=f'registered names, "{ALL_MIXERS}", or "{LINEAR_MIXERS}" by their claim (%(default)s)')
     mixers.add_argument(
         "--sizes", nargs="+", type=_positive, default=MIXER_SIZES, metavar="N", help="tokens of a map (%(default)s)"
     )
@@ -95,6 +114,9 @@ def parse_args(description: str | None, argv: Sequence[str] | None) -> argparse.
         "--memory", type=_positive_number, default=4.0, metavar="GIB", help="limit of a call (%(default)s)"
     )
 
+
+def _add_evaluations(commands: Any) -> None:
+    """Scores."""
     evaluation = _add_command(
         commands, "eval", "evaluations against the official code on seeded sets", repeats=3, has_dtype=False
     )
@@ -104,10 +126,6 @@ def parse_args(description: str | None, argv: Sequence[str] | None) -> argparse.
     )
     evaluation.add_argument("--samples", type=_positive, help="frames (those of a validation set)")
     evaluation.add_argument("--predictions", type=_positive, help="boxes or map elements in each (each one's own)")
-
-    args = parser.parse_args(argv)
-    _check(args, commands.choices[args.command])
-    return args
 
 
 def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...errors import ConfigError, PluginError, suggestion
 from ...models.mixers.attention import AttentionMixer
 from ...registry import MODELS, list_registered, load_plugin, plugin_modules
+from .command_line import ALL_MIXERS, LINEAR_MIXERS
 from .flops import count_flops
 from .memory import peak_mib
 from .rows import Row, compared
@@ -51,12 +52,21 @@ class MixerSetup:
     heads: int
     setting: Setting
 
-    def call(self, kind: type[nn.Module], tokens: int) -> Call:
-        """A seeded mixer in evaluation mode on one seeded map of so many tokens, see `map_size`."""
+    def mixer(self, kind: type[nn.Module], tokens: int) -> nn.Module:
+        """A mixer for so many tokens, to which some are bound."""
         known = {"heads": self.heads, "num_heads": self.heads, "tokens": tokens}
         taken = inspect.signature(kind).parameters
+        return kind(self.channels, **{name: value for name, value in known.items() if name in taken})
+
+    def weights_gib(self, kind: type[nn.Module], tokens: int) -> float:
+        """Memory of its parameters, which are not made for it [GiB]."""
+        with torch.device("meta"):
+            return sum(parameter.nbytes for parameter in self.mixer(kind, tokens).parameters()) / 2**30
+
+    def call(self, kind: type[nn.Module], tokens: int) -> Call:
+        """A seeded mixer in evaluation mode on one seeded map of so many tokens, see `map_size`."""
         torch.manual_seed(0)
-        mixer = kind(self.channels, **{name: value for name, value in known.items() if name in taken})
+        mixer = self.mixer(kind, tokens)
         x = torch.randn(1, tokens, self.channels).to(self.setting.device)
         return self.setting.inference(partial(mixer.eval().to(x.device), x, map_size(tokens)))
 
@@ -81,6 +91,8 @@ def map_size(tokens: int) -> tuple[int, int]:
 def mixer_kinds(names: Sequence[str]) -> dict[str, type[nn.Module]]:
     """The two forms of softmax attention, and the token mixers of these registered names.
 
+    "all" stands for every one, "linear" for those whose traits claim a cost of N or N log N.
+
     Raises:
         ConfigError: no installed plugin, nor the core, has a token mixer of a name.
     """
@@ -90,10 +102,18 @@ def mixer_kinds(names: Sequence[str]) -> dict[str, type[nn.Module]]:
         except PluginError as error:
             logger.info("%s", error)               # it is not asked for, or its mixer will be missed below
     known = list_registered(MODELS, role="token_mixer")
+    if {ALL_MIXERS, LINEAR_MIXERS} & set(names):
+        every = [name for name in known if name != AttentionMixer.__name__]
+        names = every if ALL_MIXERS in names else [name for name in every if _claims_to_be_linear(name)]
     for name in names:
         if name not in known:
             raise ConfigError(f'no token mixer "{name}"{suggestion(name, known)}; there are {", ".join(known)}')
     return {FUSED: AttentionMixer, EXPLICIT: ExplicitAttention, **{name: MODELS.module_dict[name] for name in names}}
+
+
+def _claims_to_be_linear(name: str) -> bool:
+    traits = getattr(MODELS.module_dict[name], "TRAITS", None)
+    return traits is not None and traits.cost in ("N", "N log N")
 
 
 def benchmark_mixers(
@@ -104,7 +124,7 @@ def benchmark_mixers(
 
     Memory is `peak_mib`, beyond the weights and the tokens. Two small calls, and then the two largest so far, tell what
     the next number of tokens would take: a part that is linear in them and a part that is quadratic. A mixer stops
-    where that passes the limit.
+    where that passes the limit, its weights included.
 
     Args:
         kinds: as `mixer_kinds` gives them.
@@ -127,7 +147,7 @@ def benchmark_mixers(
     running = dict(kinds)
     for tokens in sorted(set(sizes)):
         for name in list(running):
-            expected = expected_peak(peaks[name], tokens) / 1024
+            expected = expected_peak(peaks[name], tokens) / 1024 + setup.weights_gib(running[name], tokens)
             if expected > memory_gib:
                 logger.warning("%s stops before %d tokens, which would take %.1f GiB", name, tokens, expected)
                 del running[name]

@@ -110,3 +110,17 @@ def test_unknown_mixers_and_widths_that_do_not_fit_are_told():
         mixer_kinds(["PolingMixer"])
     with pytest.raises(ConfigError, match=r"AttentionMixer: channels \(16\) must be divisible by heads \(3\)"):
         benchmark_mixers(mixer_kinds([]), SETTING, sizes=[16, 32, 64], channels=16, heads=3, repeats=1)
+
+
+def test_a_word_stands_for_every_mixer_or_for_those_that_claim_linear_cost():
+    every, linear = (set(mixer_kinds([word])) for word in ("all", "linear"))
+    assert {"PoolingMixer", "GroupAttention", "SpatialLinearMixer"} <= every
+    assert linear < every
+    assert "PoolingMixer" in linear
+    assert not {"GroupAttention", "SpatialLinearMixer", "AttentionMixer"} & linear
+
+
+def test_weights_count_towards_the_limit():
+    kinds = {"SpatialLinearMixer": mixer_kinds(["SpatialLinearMixer"])["SpatialLinearMixer"]}
+    rows = benchmark_mixers(kinds, SETTING, sizes=[64, 128, 256, 2048], channels=8, memory_gib=0.01, repeats=1)
+    assert [row.size for row in rows] == [64, 128, 256]    # 2048 x 2048 weights are 16 MiB
