@@ -52,7 +52,7 @@ def hash_lookup_reference(scores: Tensor, codes: Tensor, tables: Tensor) -> Tens
     """The same without bias by torch's own `embedding_bag`."""
     index = row_numbers(codes, tables)
     wide = torch.promote_types(tables.dtype, torch.float32)
-    if tables.dtype == wide:
+    if tables.dtype == wide and tables.shape[1]:               # torch's kernel trips over no columns
         return F.embedding_bag(index, tables, per_sample_weights=scores, mode="sum")
     total = scores.new_zeros(len(scores), tables.shape[1], dtype=wide)
     for rows, score in zip(index.unbind(1), scores.to(wide).unbind(1), strict=True):

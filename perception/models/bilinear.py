@@ -40,7 +40,7 @@ def sum_rows(rows: Tensor, index: Tensor, weights: Tensor, counts: Tensor) -> Te
     Returns:
         (S, C) of the dtype of ``rows``; 0 for an empty group.
     """
-    if index.numel() == 0:
+    if index.numel() == 0 or rows.shape[1] == 0:        # of which torch's kernel makes an error
         return rows[:0].sum() + rows.new_zeros(len(counts), rows.shape[1])         # keeps the graph whole
     dtype, starts = torch.promote_types(rows.dtype, weights.dtype), counts.cumsum(0) - counts
     sums = F.embedding_bag(index, rows.to(dtype), starts, mode="sum", per_sample_weights=weights.to(dtype))

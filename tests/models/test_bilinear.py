@@ -73,3 +73,8 @@ def test_half_precision_is_summed_in_float32():
 def test_a_position_out_of_reach_reads_nothing_and_one_that_is_no_number_reads_none(wrong, is_nan):
     value = read(torch.ones(1, 2, 2), torch.tensor([[wrong, 0.0]])).item()
     assert math.isnan(value) if is_nan else value == 0.0
+
+
+def test_rows_without_columns_give_groups_without_columns():
+    index, weights = torch.tensor([1, 0, 2]), torch.ones(3)
+    assert sum_rows(torch.zeros(3, 0), index, weights, torch.tensor([1, 2])).shape == (2, 0)

@@ -80,3 +80,10 @@ def test_what_cannot_be_is_refused(change, message):
     given = {"scores": torch.ones(2, 3), "codes": torch.zeros(2, 3).long(), "tables": torch.ones(12, 5)} | change
     with pytest.raises(ValueError, match=message):
         hash_lookup(**given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tables_without_columns_give_tokens_without_columns(dtype: torch.dtype):
+    scores, codes, tables = torch.ones(50, 3, dtype=dtype), torch.zeros(50, 3, dtype=torch.int64), torch.ones(12, 0)
+    for look_up in (hash_lookup, hash_lookup_reference):
+        assert look_up(scores, codes, tables.to(dtype)).shape == (50, 0)

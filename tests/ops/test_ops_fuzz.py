@@ -322,9 +322,13 @@ def test_an_odd_call_is_refused_by_name_or_gives_the_references_result(name: str
         return
     if ours[0].device.type == "meta":                  # shapes alone, which the references of some ops cannot give
         return
-    attention = {"group_attention": positional[:2], "group_layer": positional[:2], "lean_decode": positional[:3]}
-    tensors = [*attention.get(name, ()), *(positional[5] if name == "group_layer" else ())]
+    multiplied = {
+        "group_attention": positional[:2], "group_layer": positional[:2], "lean_decode": positional[:3],
+        "selective_scan": positional, "hash_lookup": [positional[0], *positional[2:]],
+    }
+    tensors = [*multiplied.get(name, ()), *(positional[5] if name == "group_layer" else ())]
+    # of huge numbers a difference is mere rounding, or which product overflows first, and torch's attention loses a NaN
     if not all((tensor.abs() < 100).all() for tensor in tensors):
-        return         # differences of huge numbers are mere rounding, and torch's attention loses a NaN here and there
+        return
     for one, other in zip(ours, expected_of(name, reference, positional, named), strict=True):
         assert_alike(one, other, name, largest(positional))
