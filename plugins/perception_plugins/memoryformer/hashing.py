@@ -29,8 +29,8 @@ class HashCodes(NamedTuple):
 def sign_codes(z: Tensor) -> Tensor:
     """(..., bits) -> (...) int64: the signs as a binary number, 1 for >= 0, the first the most significant."""
     bits = z.shape[-1]
-    places = torch.arange(bits - 1, -1, -1, device=z.device)
-    return ((z >= 0).long() << places).sum(-1)
+    weights = torch.tensor([1 << place for place in range(bits - 1, -1, -1)], device=z.device)   # ONNX has no shift
+    return ((z >= 0).long() * weights).sum(-1)
 
 
 def sign_scores(z: Tensor, weighting: Weighting = "released", temperature: float = 1.0) -> Tensor:
