@@ -39,10 +39,28 @@ def attention(
     return op.MatMul(op.Softmax(logits, axis=-1), value)
 
 
+def index_add(self: Any, dim: int, index: Any, source: Any, alpha: float = 1.0) -> Any:
+    """aten::index_add: ScatterElements, which adds row after row.
+
+    Torch's own translation is ScatterND, whose threads overwrite each other's sums in onnxruntime where rows share an
+    index (its issue 18048).
+    """
+    op = _opset()
+    ones = [1] * len(source.shape)
+    ones[dim] = -1
+    places = op.Expand(op.Reshape(index, op.Constant(value_ints=ones)), op.Shape(source))
+    if alpha != 1:
+        source = op.Mul(source, op.CastLike(op.Constant(value_float=float(alpha)), source))
+    return op.ScatterElements(self, places, source, axis=dim, reduction="add")
+
+
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """The table that `torch.onnx.export` takes."""
     aten = torch.ops.aten
-    return {aten.sort.stable: stable_sort, aten.scaled_dot_product_attention.default: attention}
+    return {
+        aten.sort.stable: stable_sort, aten.scaled_dot_product_attention.default: attention,
+        aten.index_add.default: index_add,
+    }
 
 
 def _opset() -> Any:

@@ -1,4 +1,4 @@
-"""What we tell torch's ONNX exporter about sorting and attention, run by onnxruntime beside torch."""
+"""What we tell torch's ONNX exporter about sorting, sums of rows and attention, run by onnxruntime beside torch."""
 
 from __future__ import annotations
 
@@ -57,6 +57,19 @@ def test_a_scale_of_its_own_is_kept(tmp_path):
     x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
     got = onnx(lambda x: F.scaled_dot_product_attention(x, x, x, scale=0.7), x, tmp_path)
     torch.testing.assert_close(got, F.scaled_dot_product_attention(x, x, x, scale=0.7))
+
+
+@pytest.mark.parametrize(("dim", "alpha"), [(0, 1), (0, -2), (1, 1)])
+def test_rows_that_share_an_index_all_count(dim, alpha, tmp_path):
+    x = torch.randint(-9, 9, (100_000, 3), generator=torch.Generator().manual_seed(0)).float()
+
+    def summed(x: Tensor) -> Tensor:
+        source = x if dim == 0 else x.T
+        index = torch.arange(source.shape[dim]) % 5
+        return source.new_ones(5, 3).movedim(0, dim).contiguous().index_add(dim, index, source, alpha=alpha)
+
+    for _ in range(3):                             # threads that overwrite each other do not do so each time
+        assert torch.equal(onnx(summed, x, tmp_path), summed(x))
 
 
 def test_what_has_no_translation_is_refused(tmp_path):
