@@ -69,7 +69,7 @@ class TriangleScene:
         self._tensor = Tensor.from_numpy
         self._scene = None
         if len(triangles):
-            self._scene = open3d.t.geometry.RaycastingScene()
+            self._scene = open3d.t.geometry.RaycastingScene(nthreads=1)   # so that the tree is the same in every run
             local = np.ascontiguousarray(vertices.astype(np.float64) - origin, dtype=np.float32)
             self._scene.add_triangles(self._tensor(local), self._tensor(np.ascontiguousarray(triangles, np.uint32)))
 
