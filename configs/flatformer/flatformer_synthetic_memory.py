@@ -26,9 +26,11 @@ model = dict(
     data_preprocessor=dict(channels=("x", "y", "z", "intensity")),
     voxel_encoder=dict(in_channels=4),
     memory=dict(
-        type="TemporalMemory", channels=64, width=32, stride=2, region=(-51.2, -51.2, 51.2, 51.2),
+        type="TemporalMemory", channels=64, kernel=5, region=(-51.2, -51.2, 51.2, 51.2),
         mixer=dict(type="RecurrentMixer"),
+        loss_steps=clip_length - 1,                # nothing of the first frame tells how fast things are
     ),
+    head=dict(loss_box=dict(code_weights=(1.0,) * 10)),        # velocities count as much as places
 )
 train_dataloader = dict(
     dataset=dict(
