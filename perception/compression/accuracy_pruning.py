@@ -20,7 +20,7 @@ from .pruning.masks import PruningMasks
 
 @COMPRESSORS.register_module()
 class AccuracyPruning(Compressor):
-    """Leaves out the heads, hidden channels and whole branches without which the loss of the calibration frames falls.
+    """Leaves out the heads, hidden channels and branches without which the loss of calibration frames falls.
 
     The more frames, the less the search fits itself to them; `prune_by_accuracy` tells more.
 
@@ -28,16 +28,16 @@ class AccuracyPruning(Compressor):
         masks: what goes, as `PruningMasks.to_dict` gives it; None searches.
         num_groups: groups of the hidden channels of a feed-forward part; they divide its width.
         top_k: keys that hard attention keeps.
-        refine_factor, vote: of the search.
+        refine_factor, vote, tolerance: of the search; its loss must fall unless there is a tolerance.
     """
 
     def __init__(
         self, masks: Mapping[str, Any] | None = None, *, num_groups: int = 8, top_k: int = 30,
-        refine_factor: float = 1.1, vote: float = 0.5,
+        refine_factor: float = 1.1, vote: float = 0.5, tolerance: float = 0.0,
     ) -> None:
         self.masks = None if masks is None else PruningMasks.from_dict(masks)
         self.num_groups, self.top_k = num_groups, top_k
-        self.refine_factor, self.vote = refine_factor, vote
+        self.refine_factor, self.vote, self.tolerance = refine_factor, vote, tolerance
 
     def apply(self, model: nn.Module, calibration: Calibration) -> Compression:
         """Search and prune; annotated frames are needed.
@@ -49,7 +49,7 @@ class AccuracyPruning(Compressor):
         frames = [batch["data_samples"] for batch in calibration.batches]
         pruned = prune_by_accuracy(
             model, frames, num_groups=self.num_groups, top_k=self.top_k, refine_factor=self.refine_factor,
-            vote=self.vote,
+            vote=self.vote, tolerance=self.tolerance,
         )
         step = {
             "type": "AccuracyPruning", "masks": pruned.masks.to_dict(), "num_groups": self.num_groups,

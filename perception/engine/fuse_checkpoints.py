@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
 from torch import nn
 
 from ..compression.fusion.matching import Matching
 from ..compression.fusion.models import FusedModels, average_models, fuse_chain, fuse_models
 from ..errors import CheckpointError, ConfigError
-from ..registry import DATASETS
 from ..structures import Frame
+from .calibration import calibration_frames
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import load_config
-from .config_mistakes import told_as_config_error
 from .distributed import resolve_device
 from .inference import load_network
 
@@ -112,23 +110,6 @@ def fuse_checkpoints(request: FuseRequest) -> FuseReport:
         {name: (found.shape[0], found.shape[1]) for name, found in fused.transports.items()},
         fused.pinned, fused.undeclared, _share_moved(fused),
     )
-
-
-def calibration_frames(cfg: Config, count: int) -> list[Frame]:
-    """Frames spread evenly over the training split, with the transforms of a test; of the test split if that is all.
-
-    Raises:
-        ConfigError: the config has no data set.
-    """
-    splits = [(cfg.get(f"{stage}_dataloader") or {}).get("dataset") for stage in ("train", "test")]
-    chosen = next((split for split in splits if split is not None), None)
-    if chosen is None:
-        raise ConfigError(f"{cfg.filename or 'config'}: fusion needs a train_dataloader or a test_dataloader")
-    transforms = (splits[1] or chosen)["transforms"]
-    with told_as_config_error("dataset"):
-        dataset = DATASETS.build({**chosen, "transforms": transforms})
-    places = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int))
-    return [dataset[int(place)] for place in places]
 
 
 def run_frames(model: Any, frames: Sequence[Frame]) -> Any:

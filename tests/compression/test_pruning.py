@@ -219,6 +219,18 @@ def test_a_loss_that_is_no_number_rejects():
     assert not any(search(network).masks.flat())
 
 
+def test_a_tolerance_is_spent_on_the_cheapest_parts_first():
+    costs = {("ffn_approx", 0, 0): 0.03, ("ffn_approx", 1, 1): 0.01, ("attn_approx", 0, 1): 0.02}
+    dear = {(name, layer, part): 0.06 for name in ("ffn_approx", "attn_approx") for layer in (0, 1) for part in (0, 1)}
+    blocks = {(name, layer): 9.0 for name in ("hard_attn", "ffn_prune", "attn_prune") for layer in (0, 1)}
+    network = Additive({part: (cost,) * 4 for part, cost in {**blocks, **dear, **costs}.items()})
+    result = search(network, tolerance=0.05)                            # of 1: 0.01 and 0.02, then 0.03 is too much
+    assert {place for place, x in enumerate(result.masks.flat()) if x} == {9, 11}
+    assert result.loss == pytest.approx(1.03)
+    assert result.masks.share_pruned() == 2 / 8
+    assert not any(search(network).masks.flat())
+
+
 def test_layers_without_heads_are_not_given_hard_attention():
     assert {0} not in tried(search(Additive({}, heads=(0, 2))))
 
@@ -279,6 +291,7 @@ def test_masks_come_back_from_json(seed: int):
         (lambda: prunable_layers(nn.Linear(2, 2)), "Linear has no layers that can be pruned: .*MetaFormerBlock"),
         (lambda: search(Additive({}), vote=1.0), r"vote must lie in \[0, 1\), got 1.0"),
         (lambda: search(Additive({}), refine_factor=0.5), "refine_factor must be >= 1, got 0.5"),
+        (lambda: search(Additive({}), tolerance=-0.1), "tolerance must be >= 0, got -0.1"),
         (lambda: AccuracyDrivenPruner(Additive({}), len, []).search(), "at least one sample, got none"),  # type: ignore[arg-type]
         (lambda: PruningMasks((), (), (True,), (), ()), "equally many layers"),
         (lambda: prune_by_accuracy(classifier(COLUMN), [], mode="cut"), 'mode must be "mask" or "remove", got \'cut\''),

@@ -1,4 +1,4 @@
-"""What the tests of tools/evaluate.py share."""
+"""What the tests of tools share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from perception.engine.cli import run_tool
+from perception.engine.inference import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 Scored = dict[str, Any]
@@ -30,6 +32,21 @@ def load_tool() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def untrained_detector(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Weights for a config of a detector that nothing has trained; it finds objects all over the place."""
+
+    def save(config: Path) -> Path:
+        torch.manual_seed(0)
+        model = load_model(config, None).model
+        torch.nn.init.constant_(model.head.task_heads[0]["heatmap"][-1].bias, 0.0)
+        path = tmp_path_factory.mktemp("weights") / "untrained.pth"
+        torch.save({"state_dict": model.state_dict()}, path)
+        return path
+
+    return save
 
 
 @pytest.fixture(scope="session")

@@ -33,14 +33,8 @@ def replay(load_tool: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Untrained weights, which find objects all over the place."""
-    torch.manual_seed(0)
-    model = load_model(CONFIG, None).model
-    torch.nn.init.constant_(model.head.task_heads[0]["heatmap"][-1].bias, 0.0)
-    path = tmp_path_factory.mktemp("weights") / "untrained.pth"
-    torch.save({"state_dict": model.state_dict()}, path)
-    return path
+def checkpoint(untrained_detector: Callable[[Path], Path]) -> Path:
+    return untrained_detector(CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -33,10 +33,10 @@ class Pruned(NamedTuple):
 
 def prune_by_accuracy(
     model: Any, batches: Iterable[Sequence[Frame]], *, num_groups: int = 12, top_k: int = 30,
-    refine_factor: float = 1.1, vote: float = 0.5, legacy_mean: bool = False, mode: str = "remove",
-    loss_per_sample: Callable[[Sequence[Frame]], Tensor] | None = None,
+    refine_factor: float = 1.1, vote: float = 0.5, tolerance: float = 0.0, legacy_mean: bool = False,
+    mode: str = "remove", loss_per_sample: Callable[[Sequence[Frame]], Tensor] | None = None,
 ) -> Pruned:
-    """Leave out the parts of a task model without which its loss falls, by `AccuracyDrivenPruner`.
+    """Leave out the parts of a task model without which its loss falls, or hardly rises, by `AccuracyDrivenPruner`.
 
     With few samples the search fits itself to them: report what the result scores on others.
 
@@ -46,7 +46,7 @@ def prune_by_accuracy(
             again for every evaluation.
         num_groups: groups of the hidden channels of a feed-forward part.
         top_k: keys that hard attention keeps.
-        refine_factor, vote, legacy_mean: of the search.
+        refine_factor, vote, tolerance, legacy_mean: of the search.
         mode: "remove" makes modules smaller, "mask" multiplies by zeros.
         loss_per_sample: of a batch (B,); None is `task_losses`.
 
@@ -63,7 +63,7 @@ def prune_by_accuracy(
 
     pruner = AccuracyDrivenPruner(
         network, loss_per_sample or losses_of_task, batches, refine_factor=refine_factor, vote=vote,
-        legacy_mean=legacy_mean,
+        tolerance=tolerance, legacy_mean=legacy_mean,
     )
     found = pruner.search()
     if mode == "remove":

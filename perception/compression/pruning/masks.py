@@ -71,14 +71,19 @@ class PruningMasks:
         rows = getattr(self, name)
         return replace(self, **{name: _set(rows, layer, _set(rows[layer], part, True))})
 
+    def remaining(self) -> list[tuple[str, int, int]]:
+        """The heads and groups that are not left out, as the arguments of `with_part`."""
+        return [
+            (name, layer, part)
+            for name, blocks in (("ffn_approx", self.ffn_prune), ("attn_approx", self.attn_prune))
+            for layer, row in enumerate(getattr(self, name)) if not blocks[layer]
+            for part, is_gone in enumerate(row) if not is_gone
+        ]
+
     def share_pruned(self) -> float:
         """Share of the heads and groups that are left out, singly or with their block; 0 if there are none."""
-        gone = [
-            part or block
-            for rows, blocks in ((self.ffn_approx, self.ffn_prune), (self.attn_approx, self.attn_prune))
-            for row, block in zip(rows, blocks, strict=True) for part in row
-        ]
-        return sum(gone) / max(len(gone), 1)
+        count = sum(len(row) for name in PARTS for row in getattr(self, name))
+        return 1 - len(self.remaining()) / count if count else 0.0
 
 
 def _set(values: tuple[Any, ...], position: int, value: Any) -> tuple[Any, ...]:

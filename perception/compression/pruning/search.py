@@ -71,29 +71,35 @@ class AccuracyDrivenPruner:
     A part goes if the mean loss falls below the lowest yet, and more than a share of the samples (the *vote*) fare no
     worse than with the whole network. Published as one greedy pass without retraining.
 
+    With a ``tolerance``, which is our own, a second pass makes the network smaller still: whatever heads and groups are
+    left go in the order of what each of them costs by itself, as long as the mean loss stays within it.
+
     Args:
         network: the layers.
         loss_per_sample: takes a batch, runs the network and gives (B,) losses.
         batches: the validation set, read again for every evaluation.
         refine_factor: a part whose removal costs less than this times the lowest loss is tried piece by piece.
         vote: share of the samples.
+        tolerance: share by which the mean loss of the whole network may be exceeded in the end; 0 has no second pass.
         legacy_mean: the mean of the means of the batches, as released, in which a short last batch weighs as much as a
             full one; otherwise the mean of the samples.
 
     Raises:
-        ValueError: ``vote`` lies outside [0, 1), or ``refine_factor`` is below 1.
+        ValueError: ``vote`` lies outside [0, 1), ``refine_factor`` is below 1, or ``tolerance`` is below 0.
     """
 
     def __init__(
         self, network: Prunable, loss_per_sample: LossPerSample, batches: Iterable[Any], *,
-        refine_factor: float = 1.1, vote: float = 0.5, legacy_mean: bool = False,
+        refine_factor: float = 1.1, vote: float = 0.5, tolerance: float = 0.0, legacy_mean: bool = False,
     ) -> None:
         if not 0.0 <= vote < 1.0:
             raise ValueError(f"vote must lie in [0, 1), got {vote}")
         if refine_factor < 1.0:
             raise ValueError(f"refine_factor must be >= 1, got {refine_factor}")
+        if tolerance < 0:
+            raise ValueError(f"tolerance must be >= 0, got {tolerance}")
         self.network, self.loss_per_sample, self.batches = network, loss_per_sample, batches
-        self.refine_factor, self.vote, self.legacy_mean = refine_factor, vote, legacy_mean
+        self.refine_factor, self.vote, self.tolerance, self.legacy_mean = refine_factor, vote, tolerance, legacy_mean
 
     def search(self) -> SearchResult:
         """Run it. Raises ValueError if there are no samples."""
@@ -107,6 +113,8 @@ class AccuracyDrivenPruner:
         for layer in reversed(layers):
             self._prune(layer, "ffn_prune", "ffn_approx")
             self._prune(layer, "attn_prune", "attn_approx")
+        if self.tolerance > 0:
+            self._spend_tolerance()
         return SearchResult(self.masks, self.lowest, tuple(self.trace), self.base_losses)
 
     def _prune(self, layer: int, block: str, parts: str) -> None:
@@ -116,15 +124,29 @@ class AccuracyDrivenPruner:
             for part in range(len(getattr(self.masks, parts)[layer])):
                 self._try(self.masks.with_part(parts, layer, part))
 
+    def _spend_tolerance(self) -> None:
+        """The second pass: measure what each part costs, then leave out one after another, the cheapest first."""
+        limit = (1 + self.tolerance) * self.trace[0].loss
+        parts = self.masks.remaining()
+        costs = [self._traced(self.masks.with_part(*part)).loss for part in parts]
+        for _, part in sorted(zip(costs, parts, strict=True)):
+            tried = self._traced(self.masks.with_part(*part))
+            if tried.loss <= limit:
+                self.masks, self.lowest = tried.masks, tried.loss
+
     def _try(self, masks: PruningMasks) -> tuple[float, bool]:
         """Evaluate, and keep what helps; a loss that is no number does not."""
-        losses, loss = self._evaluate(masks)
-        count = int((losses <= self.base_losses).sum())
-        self.trace.append(Evaluation(masks, loss, count))
+        tried = self._traced(masks)
+        loss, count = tried.loss, tried.count
         is_accepted = loss < self.lowest and count > math.floor(self.vote * len(self.base_losses))
         if is_accepted:
             self.masks, self.lowest = masks, loss
         return loss, is_accepted
+
+    def _traced(self, masks: PruningMasks) -> Evaluation:
+        losses, loss = self._evaluate(masks)
+        self.trace.append(Evaluation(masks, loss, int((losses <= self.base_losses).sum())))
+        return self.trace[-1]
 
     @torch.no_grad()
     def _evaluate(self, masks: PruningMasks) -> tuple[Tensor, float]:

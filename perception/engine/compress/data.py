@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import nn
@@ -15,6 +14,7 @@ from ...compression.compressor import Calibration
 from ...errors import ConfigError
 from ...registry import DATASETS
 from ..build import build_runner
+from ..calibration import calibration_frames
 from ..config_mistakes import told_as_config_error
 
 PREFERRED = ("mAP", "NDS", "mIoU", "PQ", "top1", "accuracy")     # what a model is judged by, the first that is there
@@ -25,26 +25,14 @@ def timed_batch(model: Any, cfg: Config) -> dict[str, Any]:
     return model.data_preprocessor([_dataset(cfg.test_dataloader.dataset)[0]], False)
 
 
-def calibration_batches(model: Any, cfg: Config, count: int) -> list[dict[str, Any]]:
-    """Batches of one frame each, evenly spread over the training data, with the transforms of the test.
-
-    Of a config without training data they are those of the test.
-    """
-    if count < 1:
-        return []
-    test = cfg.test_dataloader.dataset
-    train = (cfg.get("train_dataloader") or {}).get("dataset") or test
-    dataset = _dataset({**train, "transforms": test.get("transforms", [])} if "transforms" in train else test)
-    places = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
-    return [model.data_preprocessor([dataset[int(place)]], False) for place in places]
-
-
 def calibration_for(model: Any, cfg: Config, count: int, metric: str | None, work_dir: Path) -> Calibration:
-    """Batches, and the score of a model on the config's evaluation data (the test's, if it has no other)."""
+    """Batches of one frame each, and what scores a model by the config's test."""
+
     def score(candidate: nn.Module) -> float:
         return chosen(scores(cfg, None, work_dir, model=candidate), metric)[1]
 
-    return Calibration(calibration_batches(model, cfg, count), score)
+    frames = calibration_frames(cfg, count) if count > 0 else []
+    return Calibration([model.data_preprocessor([frame], False) for frame in frames], score)
 
 
 def scores(
