@@ -29,15 +29,16 @@ class AccuracyPruning(Compressor):
         num_groups: groups of the hidden channels of a feed-forward part; they divide its width.
         top_k: keys that hard attention keeps.
         refine_factor, vote, tolerance: of the search; its loss must fall unless there is a tolerance.
+        refit: fit what reads heads and hidden channels to those that stay; see `prune_by_accuracy`.
     """
 
     def __init__(
         self, masks: Mapping[str, Any] | None = None, *, num_groups: int = 8, top_k: int = 30,
-        refine_factor: float = 1.1, vote: float = 0.5, tolerance: float = 0.0,
+        refine_factor: float = 1.1, vote: float = 0.5, tolerance: float = 0.0, refit: bool = False,
     ) -> None:
         self.masks = None if masks is None else PruningMasks.from_dict(masks)
         self.num_groups, self.top_k = num_groups, top_k
-        self.refine_factor, self.vote, self.tolerance = refine_factor, vote, tolerance
+        self.refine_factor, self.vote, self.tolerance, self.refit = refine_factor, vote, tolerance, refit
 
     def apply(self, model: nn.Module, calibration: Calibration) -> Compression:
         """Search and prune; annotated frames are needed.
@@ -49,7 +50,7 @@ class AccuracyPruning(Compressor):
         frames = [batch["data_samples"] for batch in calibration.batches]
         pruned = prune_by_accuracy(
             model, frames, num_groups=self.num_groups, top_k=self.top_k, refine_factor=self.refine_factor,
-            vote=self.vote, tolerance=self.tolerance,
+            vote=self.vote, tolerance=self.tolerance, refit=self.refit,
         )
         step = {
             "type": "AccuracyPruning", "masks": pruned.masks.to_dict(), "num_groups": self.num_groups,

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from perception.structures import Frame
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -107,3 +109,8 @@ class Compressor(ABC):
         Called for the compressors in ``steps``; those that change only numbers leave the model as it is.
         """
         return model
+
+
+def run_frames(model: Any, frames: Sequence[Frame]) -> Any:
+    """Raw maps of a task model for some frames."""
+    return model(**model.data_preprocessor(list(frames), False), mode="tensor")

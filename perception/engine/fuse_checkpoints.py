@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ..compression.compressor import run_frames
 from ..compression.fusion.matching import Matching
 from ..compression.fusion.models import FusedModels, average_models, fuse_chain, fuse_models
 from ..errors import CheckpointError, ConfigError
@@ -110,11 +111,6 @@ def fuse_checkpoints(request: FuseRequest) -> FuseReport:
         {name: (found.shape[0], found.shape[1]) for name, found in fused.transports.items()},
         fused.pinned, fused.undeclared, _share_moved(fused),
     )
-
-
-def run_frames(model: Any, frames: Sequence[Frame]) -> Any:
-    """Raw maps of a task model for some frames."""
-    return model(**model.data_preprocessor(list(frames), False), mode="tensor")
 
 
 def _check(request: FuseRequest) -> None:

@@ -23,6 +23,7 @@ from perception.compression.pruning.apply import PrunableModel, apply_masks
 from perception.compression.pruning.by_accuracy import prune_by_accuracy, task_losses
 from perception.compression.pruning.layers import prunable_layers
 from perception.compression.pruning.masks import PruningMasks
+from perception.compression.pruning.refit import input_products, refitted
 from perception.compression.pruning.search import AccuracyDrivenPruner
 from perception.models.attention.top_k import keep_largest, top_k_attention
 from perception.registry import COMPRESSORS
@@ -109,6 +110,44 @@ def test_a_trial_leaves_no_trace(name: str):
         assert (run(name, model) - before).abs().max() > 1e-3
     assert torch.equal(run(name, model), before)
     assert set(model.state_dict()) == keys
+
+
+def readers_of(model: nn.Module) -> list[nn.Linear]:
+    parts = [part for layer in prunable_layers(model) for part in (layer.heads, layer.hidden)]
+    return [part.outer for part in parts if part is not None]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@torch.no_grad()
+def test_refitted_layers_do_in_a_trial_what_they_do_for_good_and_come_closer_to_the_whole_network(name: str):
+    model, masks = model_of(name).eval(), PruningMasks.none([2] * LAYERS[name], [4] * LAYERS[name])
+    for layer in range(LAYERS[name]):
+        masks = masks.with_part("ffn_approx", layer, layer % 4).with_part("attn_approx", layer, layer % 2)
+    whole, before = run(name, model), {key: value.clone() for key, value in model.state_dict().items()}
+    with PrunableModel(prunable_layers(model), **OPTIONS).masked(masks):
+        plain = run(name, model)
+    products = input_products(readers_of(model), lambda: run(name, model))
+    network = PrunableModel(prunable_layers(model), **OPTIONS, products=products)
+    with network.masked(masks):
+        trial = run(name, model)
+    assert (trial - whole).square().mean() < 0.7 * (plain - whole).square().mean()
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    network.remove(masks)
+    torch.testing.assert_close(run(name, model), trial, atol=1e-5, rtol=1e-4)
+
+
+@given(seed=st.integers(0, 99), bias=st.booleans())
+def test_what_stays_takes_over_what_it_can_tell(seed: int, bias: bool):
+    """The inputs that go are sums of those that stay (and of a constant, if the layer has one)."""
+    draw = torch.Generator().manual_seed(seed)
+    rows = torch.randn(50, 6, generator=draw)
+    rows[:, 4:] = rows[:, :2] @ torch.randn(2, 2, generator=draw) + (0.5 if bias else 0.0)
+    layer = nn.Linear(6, 3, bias=bias)
+    products = input_products([layer], lambda: layer(rows))[layer]
+    expected = layer(rows)
+    weight, shift = refitted(layer, torch.arange(4), products)
+    assert not weight[:, 4:].any()
+    torch.testing.assert_close(nn.functional.linear(rows, weight, shift), expected, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -253,11 +292,12 @@ def test_a_detector_is_pruned_by_its_own_loss():
     assert after.mean() < before.mean()
 
 
-def test_a_config_builds_what_the_compressor_pruned():
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_config_builds_what_the_compressor_pruned(refit: bool):
     model, whole = detector(), detector()
     frames = [random_frame(number, points=600) for number in range(3)]
     batches = [model.data_preprocessor([frame], False) for frame in frames]
-    compressor = COMPRESSORS.build({"type": "AccuracyPruning", "num_groups": 4, "top_k": 3})
+    compressor = COMPRESSORS.build({"type": "AccuracyPruning", "num_groups": 4, "top_k": 3, "refit": refit})
     small, changes, report, _ = compressor.apply(model, Calibration(batches))
     assert report.notes["loss_after"] < report.notes["loss_before"]
     assert report.notes["share_pruned"] > 0

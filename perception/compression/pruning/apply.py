@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from .layers import ConstantBranch, NoBranch, PrunableLayer, kept_rows, prunable_layers
 from .masks import PruningMasks
+from .refit import Products, refitted
 
 MODES = ("mask", "remove")
 
@@ -25,6 +26,8 @@ class PrunableModel:
         layers: as `prunable_layers` gives them.
         num_groups: groups that hidden channels are cut into.
         top_k: keys that hard attention keeps (published: 30 of 128 tokens).
+        products: of the inputs of what reads heads and hidden channels, see `input_products`; such a layer is then
+            refitted to those that stay. Of others the weights stay as they are.
 
     Raises:
         ValueError: hidden channels are not divisible by the groups.
@@ -33,6 +36,7 @@ class PrunableModel:
     layers: Sequence[PrunableLayer]
     num_groups: int = 12
     top_k: int = 30
+    products: Products = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for layer in self.layers:
@@ -56,15 +60,37 @@ class PrunableModel:
         self.check(masks)
         with ExitStack() as stack:
             for number, layer in enumerate(self.layers):
-                _mask_layer(layer, masks, number, self.top_k, stack)
+                self._mask_layer(layer, masks, number, stack)
             return stack.pop_all()
 
     def remove(self, masks: PruningMasks) -> None:
         """Make the modules smaller, in place; outputs are those of the masked network, up to rounding."""
         self.check(masks)
         for number, layer in enumerate(self.layers):
+            for outer, gone in _readers(layer, masks, number):
+                if any(gone) and outer in self.products:
+                    _refit(outer, kept_rows(outer.in_features, 1, gone), self.products[outer], ExitStack())
             _remove_attention(layer, masks, number, self.top_k)
             _remove_feed_forward(layer, masks, number)
+
+    def _mask_layer(self, layer: PrunableLayer, masks: PruningMasks, number: int, stack: ExitStack) -> None:
+        for outer, gone in _readers(layer, masks, number):
+            if any(gone):
+                self._mask_columns(outer, kept_rows(outer.in_features, 1, gone), stack)
+        if layer.heads is not None and masks.hard_attn[number]:
+            _swap(layer.heads.module, "top_k", self.top_k, stack)
+        for is_gone, name in ((masks.attn_prune[number], layer.mixer), (masks.ffn_prune[number], layer.ffn)):
+            if is_gone:
+                _swap(layer.owner, name, NoBranch(), stack)
+
+    def _mask_columns(self, outer: nn.Linear, kept: Tensor, stack: ExitStack) -> None:
+        if outer in self.products:
+            _refit(outer, kept, self.products[outer], stack)
+            return
+        mask = torch.zeros_like(outer.weight[0])
+        mask[kept.to(mask.device)] = 1
+        parametrize.register_parametrization(outer, "weight", ColumnMask(mask))
+        stack.callback(parametrize.remove_parametrizations, outer, "weight", leave_parametrized=False)
 
     def check(self, masks: PruningMasks) -> None:
         """Refuse masks of other layers, by a ValueError."""
@@ -119,24 +145,17 @@ class ColumnMask(nn.Module):
         return weight * self.kept
 
 
-def _mask_layer(layer: PrunableLayer, masks: PruningMasks, number: int, top_k: int, stack: ExitStack) -> None:
-    if layer.heads is not None:
-        _mask_columns(layer.heads.outer, masks.attn_approx[number], stack)
-        if masks.hard_attn[number]:
-            _swap(layer.heads.module, "top_k", top_k, stack)
-    if layer.hidden is not None:
-        _mask_columns(layer.hidden.outer, masks.ffn_approx[number], stack)
-    for is_gone, name in ((masks.attn_prune[number], layer.mixer), (masks.ffn_prune[number], layer.ffn)):
-        if is_gone:
-            _swap(layer.owner, name, NoBranch(), stack)
+def _readers(layer: PrunableLayer, masks: PruningMasks, number: int) -> list[tuple[nn.Linear, Sequence[bool]]]:
+    """What reads heads and hidden channels of a layer, and which of them are left out."""
+    parts = ((layer.heads, masks.attn_approx[number]), (layer.hidden, masks.ffn_approx[number]))
+    return [(part.outer, gone) for part, gone in parts if part is not None]
 
 
-def _mask_columns(layer: nn.Linear, gone: Sequence[bool], stack: ExitStack) -> None:
-    if any(gone):
-        kept = torch.zeros_like(layer.weight[0])
-        kept[kept_rows(layer.in_features, 1, gone).to(kept.device)] = 1
-        parametrize.register_parametrization(layer, "weight", ColumnMask(kept))
-        stack.callback(parametrize.remove_parametrizations, layer, "weight", leave_parametrized=False)
+def _refit(outer: nn.Linear, kept: Tensor, products: Tensor, stack: ExitStack) -> None:
+    weight, bias = refitted(outer, kept, products)
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None:
+            _swap(outer, name, nn.Parameter(value, outer.weight.requires_grad), stack)
 
 
 def _swap(owner: Any, name: str, value: Any, stack: ExitStack) -> None:

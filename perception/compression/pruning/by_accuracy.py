@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from perception.structures import Frame
 
+from ..compressor import run_frames
 from .apply import PrunableModel
 from .layers import prunable_layers
 from .masks import PruningMasks
+from .refit import input_products
 from .search import AccuracyDrivenPruner, SearchResult
 
 
@@ -34,7 +36,7 @@ class Pruned(NamedTuple):
 def prune_by_accuracy(
     model: Any, batches: Iterable[Sequence[Frame]], *, num_groups: int = 12, top_k: int = 30,
     refine_factor: float = 1.1, vote: float = 0.5, tolerance: float = 0.0, legacy_mean: bool = False,
-    mode: str = "remove", loss_per_sample: Callable[[Sequence[Frame]], Tensor] | None = None,
+    refit: bool = False, mode: str = "remove", loss_per_sample: Callable[[Sequence[Frame]], Tensor] | None = None,
 ) -> Pruned:
     """Leave out the parts of a task model without which its loss falls, or hardly rises, by `AccuracyDrivenPruner`.
 
@@ -47,6 +49,8 @@ def prune_by_accuracy(
         num_groups: groups of the hidden channels of a feed-forward part.
         top_k: keys that hard attention keeps.
         refine_factor, vote, tolerance, legacy_mean: of the search.
+        refit: fit what reads heads and hidden channels to those that stay, in each trial and in the end, so that it
+            gives nearly what it gave of the samples (`refitted`). Our own; published is to leave it as it is.
         mode: "remove" makes modules smaller, "mask" multiplies by zeros.
         loss_per_sample: of a batch (B,); None is `task_losses`.
 
@@ -56,7 +60,10 @@ def prune_by_accuracy(
     """
     if mode not in ("mask", "remove"):
         raise ValueError(f'mode must be "mask" or "remove", got {mode!r}')
-    network = PrunableModel(prunable_layers(model.eval()), num_groups, top_k)
+    layers = prunable_layers(model.eval())
+    readers = [part.outer for layer in layers for part in (layer.heads, layer.hidden) if refit and part is not None]
+    products = input_products(readers, lambda: [run_frames(model, frames) for frames in batches]) if refit else {}
+    network = PrunableModel(layers, num_groups, top_k, products)
 
     def losses_of_task(frames: Sequence[Frame]) -> Tensor:
         return task_losses(model, frames)
