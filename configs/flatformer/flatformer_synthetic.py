@@ -1,7 +1,6 @@
 """A small FlatFormer for the synthetic city, made for two CPU cores: coarse cells, narrow layers, one task.
 
-Another token mixer in its groups:
-    --cfg-options "model.lidar_backbone.mixer={'type': 'PoolingMixer'}" "plugins=['flatformer', 'poolformer']"
+With other token mixers in its groups: configs/*/flatformer_*_synthetic.py.
 """
 
 _base_ = ["../_base_/datasets/synthetic.py", "../_base_/default_runtime.py"]
@@ -20,7 +19,7 @@ model = dict(
         standardize=True,
     ),
     lidar_backbone=dict(
-        type="FlatFormer", channels=32, grid=grid, window=(9, 9), group_size=69, num_blocks=1, num_heads=4, mixer=None
+        type="FlatFormer", channels=32, grid=grid, window=(9, 9), group_size=69, num_blocks=1, num_heads=4
     ),
     bev_backbone=dict(type="SECOND", in_channels=32, channels=(32, 64), layers=(1, 2), strides=(2, 2), residual=True),
     neck=dict(type="SECONDFPN", in_channels=(32, 64), channels=(32, 32), upsample=(1, 2)),

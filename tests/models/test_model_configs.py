@@ -12,6 +12,8 @@ from perception.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 MODEL_CONFIGS = sorted([*CONFIGS.glob("flatformer/*.py"), *CONFIGS.glob("centerpoint_pillar/*.py")])
+MIXED = ("complexformer", "linear_attention_zoo", "matformer", "poolformer", "ssm_vision", "tokenformer")
+MIXED_CONFIGS = sorted(path for plugin in MIXED for path in CONFIGS.glob(f"{plugin}/flatformer_*_synthetic.py"))
 PARTS = ("voxel_encoder", "lidar_backbone", "bev_backbone", "neck", "head")
 WAYMO = (17_472, 1_059_840, 701_952, 74_240, 414_606)
 VOXEL = (0, 2_694_352, 4_280_832, 295_936, 1_667_142)
@@ -42,7 +44,7 @@ def parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("path", MODEL_CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*MODEL_CONFIGS, *MIXED_CONFIGS], ids=lambda path: path.stem)
 def test_every_config_builds_a_model_whose_parts_fit(path):
     cfg = load_config(path)
     model = model_of(cfg)

@@ -1,0 +1,10 @@
+"""The synthetic city's FlatFormer with linear attention in its groups (not published).
+
+    python tools/train.py configs/linear_attention_zoo/flatformer_linear_synthetic.py
+"""
+
+_base_ = ["../flatformer/flatformer_synthetic.py"]
+
+plugins = ["flatformer", "linear_attention_zoo"]
+
+model = dict(lidar_backbone=dict(mixer=dict(type="LinearAttentionMixer")))

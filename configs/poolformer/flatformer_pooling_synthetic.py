@@ -1,0 +1,10 @@
+"""The synthetic city's FlatFormer with average pooling in its groups (not published).
+
+    python tools/train.py configs/poolformer/flatformer_pooling_synthetic.py
+"""
+
+_base_ = ["../flatformer/flatformer_synthetic.py"]
+
+plugins = ["flatformer", "poolformer"]
+
+model = dict(lidar_backbone=dict(mixer=dict(type="PoolingMixer")))

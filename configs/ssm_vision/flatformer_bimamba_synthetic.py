@@ -1,0 +1,10 @@
+"""The synthetic city's FlatFormer with selective scans of both ways in its groups (not published).
+
+    python tools/train.py configs/ssm_vision/flatformer_bimamba_synthetic.py
+"""
+
+_base_ = ["../flatformer/flatformer_synthetic.py"]
+
+plugins = ["flatformer", "ssm_vision"]
+
+model = dict(lidar_backbone=dict(mixer=dict(type="BiMambaMixer")))
