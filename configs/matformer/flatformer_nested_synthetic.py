@@ -1,11 +1,11 @@
 """The small FlatFormer of the synthetic city with nested feed-forward nets: one training, detectors of many sizes.
 
-Behind the training `perception_plugins.matformer.extract` makes a plain detector of any widths, one for each of the
-four layers. Batch normalisation behind them has seen all widths: take its statistics anew for what is extracted
-(`perception.compression.norm_statistics.estimate_statistics`).
+Any width of each of the four layers gives a plain detector. Statistics of batch normalisation are frozen halfway, so
+all widths have learned to use the same ones.
 
     python tools/train.py configs/matformer/flatformer_nested_synthetic.py --work-dir work_dirs/nested
-    ... --cfg-options schedule=sample                  # one width a batch: a quarter of the time
+    ... --cfg-options schedule=sample max_iters=2000       # one width a batch: a quarter of the time for each
+    python tools/compress.py NestedExtraction CONFIG CHECKPOINT --sweep "widths=16,16;16;32;32,32,64,128"
 """
 
 _base_ = ["../flatformer/flatformer_synthetic.py"]

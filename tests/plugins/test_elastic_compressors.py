@@ -58,12 +58,18 @@ def test_a_model_of_told_widths_is_built_anew_with_the_same_outputs(has_data):
     assert sum(p.numel() for p in again.parameters()) == parameters_at(model, (16, 16, 32, 64))
 
 
-def test_statistics_of_the_widths_are_taken_anew_where_there_is_data():
+def test_statistics_of_the_widths_are_taken_anew_if_asked_for():
     model = detector(NESTED)
     batch = batch_for(model)
-    compressor = COMPRESSORS.build({"type": "NestedExtraction", "widths": 16})
-    without, with_data = (compressor.apply(model, Calibration(some)).model for some in ([], [batch]))
-    assert (outputs(without, batch) - outputs(with_data, batch)).abs().max() > 1e-3
+    copied, anew = (
+        COMPRESSORS.build({"type": "NestedExtraction", "widths": 16, "statistics": statistics})
+        for statistics in (False, True)
+    )
+    frozen, estimated = (one.apply(model, Calibration([batch])).model for one in (copied, anew))
+    assert torch.equal(outputs(frozen, batch), outputs(copied.apply(model, Calibration()).model, batch))
+    assert (outputs(frozen, batch) - outputs(estimated, batch)).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="NestedExtraction needs calibration data, got no batches"):
+        anew.apply(model, Calibration())
 
 
 def test_the_best_of_the_dearest_profiles_within_a_budget_is_taken():

@@ -81,8 +81,8 @@ def active_widths(model: nn.Module, widths: Widths) -> Iterator[None]:
 def extract(model: nn.Module, widths: int | Sequence[int]) -> nn.Module:
     """A model whose nested nets are plain ones of the chosen widths, with the outputs of the large one at these.
 
-    Running statistics of batch normalisation are copied as they are, a mean over all widths that were trained: take
-    them anew by `perception.compression.norm_statistics.estimate_statistics`.
+    Running statistics of batch normalisation are copied as they are, a mean over all widths that were trained. Unless
+    training froze them, take them anew by `perception.compression.norm_statistics.estimate_statistics`.
 
     Args:
         model: left as it is.
