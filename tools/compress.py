@@ -13,7 +13,8 @@ Examples:
 METHOD names a compressor, or several that are applied in turn, joined by "+". --set KEY=VALUE goes to the last of them,
 --set METHOD.KEY=VALUE to another. Batch normalisation is folded first where a method wants it. The last layers of a
 model stay in float unless --set keep=[...] says otherwise. --sweep writes a folder a setting, and OUT/pareto.png with
-the metric over bytes and over latency; values are parted by ",", of lists by ";". --search seeks settings instead.
+the metric over bytes and over latency; its values are parted by ",", or, where some are lists, by ";", as in
+"widths=16;16,16,32,32;32". --search seeks settings instead.
 
 Latency is the median and the 99th percentile of 50 predictions of one frame after 10 that are not counted, the model
 before and the one after in turn, on this machine. On a CPU integers are often slower than floats: look at it.

@@ -5,7 +5,7 @@ all widths have learned to use the same ones.
 
     python tools/train.py configs/matformer/flatformer_nested_synthetic.py --work-dir work_dirs/nested
     ... --cfg-options schedule=sample max_iters=2000       # one width a batch: a quarter of the time for each
-    python tools/compress.py NestedExtraction CONFIG CHECKPOINT --sweep "widths=16,16;16;32;32,32,64,128"
+    python tools/compress.py NestedExtraction CONFIG CHECKPOINT --sweep "widths=16;16,16,32,32;32;64"
 """
 
 _base_ = ["../flatformer/flatformer_synthetic.py"]
