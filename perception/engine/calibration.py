@@ -1,4 +1,4 @@
-"""Frames that trained models are looked at with: no labels are learned from them."""
+"""Frames of the training data that a trained model is looked at with."""
 
 from __future__ import annotations
 
