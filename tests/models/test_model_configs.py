@@ -12,7 +12,7 @@ from perception.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 MODEL_CONFIGS = sorted([*CONFIGS.glob("flatformer/*.py"), *CONFIGS.glob("centerpoint_pillar/*.py")])
-MIXED = ("complexformer", "linear_attention_zoo", "matformer", "poolformer", "ssm_vision", "tokenformer")
+MIXED = ("complexformer", "matformer", "ssm_vision", "tokenformer")     # of the synthetic city, with other layers
 MIXED_CONFIGS = sorted(path for plugin in MIXED for path in CONFIGS.glob(f"{plugin}/flatformer_*_synthetic.py"))
 PARTS = ("voxel_encoder", "lidar_backbone", "bev_backbone", "neck", "head")
 WAYMO = (17_472, 1_059_840, 701_952, 74_240, 414_606)

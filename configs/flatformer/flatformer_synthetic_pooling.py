@@ -1,9 +1,9 @@
 """The synthetic city's FlatFormer with average pooling in its groups (not published).
 
-    python tools/train.py configs/poolformer/flatformer_pooling_synthetic.py
+    python tools/train.py configs/flatformer/flatformer_synthetic_pooling.py
 """
 
-_base_ = ["../flatformer/flatformer_synthetic.py"]
+_base_ = ["flatformer_synthetic.py"]
 
 plugins = ["flatformer", "poolformer"]
 

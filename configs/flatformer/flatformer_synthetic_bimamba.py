@@ -1,9 +1,9 @@
 """The synthetic city's FlatFormer with selective scans of both ways in its groups (not published).
 
-    python tools/train.py configs/ssm_vision/flatformer_bimamba_synthetic.py
+    python tools/train.py configs/flatformer/flatformer_synthetic_bimamba.py
 """
 
-_base_ = ["../flatformer/flatformer_synthetic.py"]
+_base_ = ["flatformer_synthetic.py"]
 
 plugins = ["flatformer", "ssm_vision"]
 

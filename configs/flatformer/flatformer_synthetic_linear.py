@@ -1,9 +1,9 @@
 """The synthetic city's FlatFormer with linear attention in its groups (not published).
 
-    python tools/train.py configs/linear_attention_zoo/flatformer_linear_synthetic.py
+    python tools/train.py configs/flatformer/flatformer_synthetic_linear.py
 """
 
-_base_ = ["../flatformer/flatformer_synthetic.py"]
+_base_ = ["flatformer_synthetic.py"]
 
 plugins = ["flatformer", "linear_attention_zoo"]
 
