@@ -1,6 +1,7 @@
 """A small FlatFormer for the synthetic city, made for two CPU cores: coarse cells, narrow layers, one task.
 
-With other token mixers in its groups: flatformer_synthetic_{pooling,linear,bimamba}.py, complexformer, tokenformer.
+With other token mixers in its groups: flatformer_synthetic_{pooling,linear,bimamba}.py, and those of complexformer and
+tokenformer.
 """
 
 _base_ = ["../_base_/datasets/synthetic.py", "../_base_/default_runtime.py"]

@@ -112,11 +112,6 @@ def test_a_trial_leaves_no_trace(name: str):
     assert set(model.state_dict()) == keys
 
 
-def readers_of(model: nn.Module) -> list[nn.Linear]:
-    parts = [part for layer in prunable_layers(model) for part in (layer.heads, layer.hidden)]
-    return [part.outer for part in parts if part is not None]
-
-
 @pytest.mark.parametrize("name", LAYERS)
 @torch.no_grad()
 def test_refitted_layers_do_in_a_trial_what_they_do_for_good_and_come_closer_to_the_whole_network(name: str):
@@ -126,7 +121,8 @@ def test_refitted_layers_do_in_a_trial_what_they_do_for_good_and_come_closer_to_
     whole, before = run(name, model), {key: value.clone() for key, value in model.state_dict().items()}
     with PrunableModel(prunable_layers(model), **OPTIONS).masked(masks):
         plain = run(name, model)
-    products = input_products(readers_of(model), lambda: run(name, model))
+    readers = [reader for layer in prunable_layers(model) for reader in layer.readers]
+    products = input_products(readers, lambda: run(name, model))
     network = PrunableModel(prunable_layers(model), **OPTIONS, products=products)
     with network.masked(masks):
         trial = run(name, model)
@@ -262,8 +258,10 @@ def test_a_tolerance_is_spent_on_the_cheapest_parts_first():
     costs = {("ffn_approx", 0, 0): 0.03, ("ffn_approx", 1, 1): 0.01, ("attn_approx", 0, 1): 0.02}
     dear = {(name, layer, part): 0.06 for name in ("ffn_approx", "attn_approx") for layer in (0, 1) for part in (0, 1)}
     blocks = {(name, layer): 9.0 for name in ("hard_attn", "ffn_prune", "attn_prune") for layer in (0, 1)}
-    network = Additive({part: (cost,) * 4 for part, cost in {**blocks, **dear, **costs}.items()})
+    broken = {("attn_approx", 1, 1): math.nan}
+    network = Additive({part: (cost,) * 4 for part, cost in {**blocks, **dear, **costs, **broken}.items()})
     result = search(network, tolerance=0.05)                            # of 1: 0.01 and 0.02, then 0.03 is too much
+    assert sum(step.masks.with_part("attn_approx", 1, 1) == step.masks for step in result.trace) <= 2
     assert {place for place, x in enumerate(result.masks.flat()) if x} == {9, 11}
     assert result.loss == pytest.approx(1.03)
     assert result.masks.share_pruned() == 2 / 8

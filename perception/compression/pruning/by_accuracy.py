@@ -61,7 +61,7 @@ def prune_by_accuracy(
     if mode not in ("mask", "remove"):
         raise ValueError(f'mode must be "mask" or "remove", got {mode!r}')
     layers = prunable_layers(model.eval())
-    readers = [part.outer for layer in layers for part in (layer.heads, layer.hidden) if refit and part is not None]
+    readers = [reader for layer in layers for reader in layer.readers]
     products = input_products(readers, lambda: [run_frames(model, frames) for frames in batches]) if refit else {}
     network = PrunableModel(layers, num_groups, top_k, products)
 

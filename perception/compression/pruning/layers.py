@@ -67,6 +67,11 @@ class PrunableLayer:
     mixer_norm: str | None = None
     ffn_norm: str | None = None
 
+    @property
+    def readers(self) -> list[nn.Linear]:
+        """What reads heads and hidden channels."""
+        return [part.outer for part in (self.heads, self.hidden) if part is not None]
+
 
 class ConstantBranch(nn.Module):
     """What is left of a branch that looks at nothing: the same row for each token.

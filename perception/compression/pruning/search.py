@@ -125,11 +125,13 @@ class AccuracyDrivenPruner:
                 self._try(self.masks.with_part(parts, layer, part))
 
     def _spend_tolerance(self) -> None:
-        """The second pass: measure what each part costs, then leave out one after another, the cheapest first."""
+        """The second pass: measure what each part costs, then leave out one after another, the cheapest first.
+
+        What is too dear by itself, or gives no number, is not tried again.
+        """
         limit = (1 + self.tolerance) * self.trace[0].loss
-        parts = self.masks.remaining()
-        costs = [self._traced(self.masks.with_part(*part)).loss for part in parts]
-        for _, part in sorted(zip(costs, parts, strict=True)):
+        costs = [(self._traced(self.masks.with_part(*part)).loss, part) for part in self.masks.remaining()]
+        for _, part in sorted((cost, part) for cost, part in costs if cost <= limit):
             tried = self._traced(self.masks.with_part(*part))
             if tried.loss <= limit:
                 self.masks, self.lowest = tried.masks, tried.loss
