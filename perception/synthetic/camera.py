@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import shading
+from .angles import cos_sin
 from .looks import Look
 from .materials import Semantic
 from .raycast import MISS, STATIC, Snapshot, turn
@@ -104,7 +105,7 @@ def _texture_frame(snapshot: Snapshot, points: np.ndarray, normals: np.ndarray,
     rows = np.flatnonzero(actor != STATIC)
     if len(rows):
         pose = snapshot.poses[actor[rows]]
-        c, s = (wave(pose[:, 3]).astype(np.float32) for wave in (np.cos, np.sin))
+        c, s = (wave.astype(np.float32) for wave in cos_sin(pose[:, 3]))
         points[rows] = turn(points[rows] - pose[:, :3], c, -s)
         normals[rows] = turn(normals[rows], c, -s)
     return points, normals

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .angles import cos_sin, direction
 from .lidar import Sweep
 from .raycast import SceneCaster, Snapshot, bounding_radius
 from .rig import Lidar
@@ -77,10 +78,10 @@ def beam_times(caster: SceneCaster, lidar: Lidar, sweep: Sweep, actors: np.ndarr
     times = np.full(len(actors), sweep.time)
     for _ in range(3):                                                # bearing and time depend on each other
         place, ego = caster.paths.at(actors, times), caster.scene.ego.at(times)
-        c, s = np.cos(ego[:, 3]), np.sin(ego[:, 3])
+        c, s = cos_sin(ego[:, 3])
         x, y = lidar.ego_from_sensor[:2, 3]
         aside = place[:, :2] - ego[:, :2] - np.stack([c * x - s * y, s * x + c * y], axis=-1)
-        times = sweep.time + lidar.time_towards(np.arctan2(aside[:, 1], aside[:, 0]) - ego[:, 3])
+        times = sweep.time + lidar.time_towards(direction(aside[:, 0], aside[:, 1]) - ego[:, 3])
     for row, number in enumerate(numbers_of(caster)[actors]):
         if abs(times[row] - sweep.time) > 0.3 * lidar.period_s:       # towards the rear, where the seam is
             returns = sweep.beam_time[sweep.instance == number]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .angles import cos_sin, direction
 from .raycast import MISS, Hits, SceneCaster
 from .rig import Lidar, pose_matrix
 
@@ -108,7 +109,7 @@ def fire(caster: SceneCaster, lidar: Lidar, time: float) -> Beams:
     """Origins and directions of all rays of a turn in the global frame."""
     times, yaws = time + lidar.column_times(), lidar.column_yaws()
     ego = caster.scene.ego.at(times)                                                # (C, 4)
-    c, s = np.cos(ego[:, 3]), np.sin(ego[:, 3])
+    c, s = cos_sin(ego[:, 3])
     mount = lidar.ego_from_sensor[:3, 3]
     origins = ego[:, :3] + np.stack([c * mount[0] - s * mount[1], s * mount[0] + c * mount[1],
                                      np.full_like(c, mount[2])], axis=-1)           # (C, 3)
@@ -159,7 +160,7 @@ def windows(caster: SceneCaster, lidar: Lidar, beams: Beams, time: float) -> Win
     flat, reach = np.hypot(offset[:, 0], offset[:, 1]), caster.radius + moved + 0.1
     actor = np.flatnonzero(flat - reach < lidar.max_range)
     offset, flat, reach = offset[actor], flat[actor], reach[actor]
-    bearing = np.arctan2(offset[:, 1], offset[:, 0]) - caster.scene.ego.at(np.array([time]))[0, 3]
+    bearing = direction(offset[:, 0], offset[:, 1]) - caster.scene.ego.at(np.array([time]))[0, 3]
     first_column, columns = _columns(lidar, flat, reach, bearing)
     first_ring, rings = _rings(beams.elevations, flat, reach, offset[:, 2], caster.half_height[actor] + 0.1)
     return Windows(actor, first_column, columns, first_ring, rings)

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .angles import cos_sin
 from .artificial_light import LampGrid, is_driving
 from .looks import DAY, Look
 from .paths import ActorPaths
@@ -167,7 +168,7 @@ class SceneCaster:
             pose: (N, 4) float64 pose of that actor at the ray's time.
         """
         mesh = self.mesh_of_actor[actor]
-        c, s = np.cos(pose[:, 3]), np.sin(pose[:, 3])
+        c, s = cos_sin(pose[:, 3])
         local = turn(origins - pose[:, :3], c, -s) + self.shelf_places[mesh]
         distance, triangle, normal = self.shelf.cast(ray_rows(local, turn(directions, c, -s)))
         stranger = distance > SHELF_SPACING / 2                      # the next one on the shelf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..structures.line_geometry import left_normals, resample, stations
+from .angles import cos_sin, direction
 
 
 class Ribbon:
@@ -39,7 +40,7 @@ class Ribbon:
     def yaw(self, station: np.ndarray | float) -> np.ndarray:
         """(N,) stations -> (N,) direction of travel [rad]."""
         normals = self.normal(station)
-        return np.arctan2(-normals[:, 0], normals[:, 1])
+        return direction(normals[:, 1], -normals[:, 0])
 
     def parallel(self, start: float, end: float, lateral: float, spacing: float = 2.0) -> np.ndarray:
         """(V, 2) curve ``lateral`` metres to the left of the stretch from ``start`` to ``end``."""
@@ -86,7 +87,7 @@ def rectangle_corners(poses: np.ndarray, size: np.ndarray) -> np.ndarray:
     Returns:
         (..., 4, 2) corners, counter-clockwise from front left.
     """
-    cos, sin = np.cos(poses[..., 2]), np.sin(poses[..., 2])
+    cos, sin = cos_sin(poses[..., 2])
     forward = np.stack([cos, sin], axis=-1) * size[..., :1] / 2
     left = np.stack([-sin, cos], axis=-1) * size[..., 1:2] / 2
     corners = [forward + left, left - forward, -forward - left, forward - left]
