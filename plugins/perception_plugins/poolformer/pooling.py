@@ -38,7 +38,7 @@ class PoolingMixer(nn.Module):
         """
         size = checked_size(size, x, "PoolingMixer")
         if mask is None:
-            return tokens_of(self._pool(map_of(x, size))) - x
+            return tokens_of(self._pool(map_of(x, size))).sub_(x)
         share = tokens_of(self._pool(map_of(mask[:, :, None].to(x.dtype), size)))          # (B, N, 1) that counts
         pooled = tokens_of(self._pool(map_of(keep_real(x, mask), size)))
         return keep_real(pooled / share.clamp(min=1 / self.pool_size**2) - x, mask)

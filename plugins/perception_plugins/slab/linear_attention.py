@@ -63,9 +63,9 @@ class LinearAttentionCore(nn.Module):
             (B, N, C); float32 under autocast, whose products would lose the small sums.
         """
         k = k if self.position is None else k + self._table(size if key_size is None else key_size)
-        q, k, v = q.relu(), keep_real(k.relu(), mask), keep_real(v, mask)
+        q, k, v = q.relu(), keep_real(k.relu(), mask), keep_real(v, mask).contiguous()
         mixed = linear_attention(*(by_head(x, self.heads) for x in (q, k, v)))                 # (B, heads, N, D)
-        return together(mixed) + self._convolved(v, size)
+        return together(mixed).add_(self._convolved(v, size))
 
     def _convolved(self, v: Tensor, size: tuple[int, int]) -> Tensor:
         places = size[0] * size[1]
@@ -105,7 +105,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             mixed = q @ (k.transpose(2, 3) @ v)
         else:
             mixed = (q @ k.transpose(2, 3)) @ v
-        return mixed / (total + EPS)
+        return mixed.div_(total + EPS)
 
 
 def map_size(size: tuple[int, int] | None, x: Tensor, reader: str) -> tuple[int, int]:
