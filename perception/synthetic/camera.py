@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..structures.angles import cos_sin
 from . import shading
-from .angles import cos_sin
 from .looks import Look
 from .materials import Semantic
 from .raycast import MISS, STATIC, Snapshot, turn

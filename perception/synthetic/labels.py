@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .angles import cos_sin, direction
+from ..structures.angles import cos_sin, direction
 from .lidar import Sweep
 from .raycast import SceneCaster, Snapshot, bounding_radius
 from .rig import Lidar

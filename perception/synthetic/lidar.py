@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .angles import cos_sin, direction
+from ..structures.angles import cos_sin, direction
 from .raycast import MISS, Hits, SceneCaster
 from .rig import Lidar, pose_matrix
 

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .angles import cos_sin
+from ..structures.angles import cos_sin
 from .artificial_light import LampGrid, is_driving
 from .looks import DAY, Look
 from .paths import ActorPaths

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..structures.angles import cos_sin, direction
 from ..structures.line_geometry import left_normals, resample, stations
-from .angles import cos_sin, direction
 
 
 class Ribbon:

@@ -11,6 +11,7 @@ import numpy as np
 
 from perception_ops.greedy_centers import greedy_centers, row_norms
 
+from ...structures.angles import direction
 from .nuscenes_boxes import NO_ATTRIBUTE, NuScenesBoxes
 
 NUM_RECALLS = 101
@@ -83,7 +84,7 @@ def quaternion_yaws(rotation: np.ndarray) -> np.ndarray:
     left, right = (np.ascontiguousarray(unit[:, _ORDER] * signs) for signs in (_SIGNS, _SIGNS_OF_CONJUGATE))
     turn = np.matmul(left, right.transpose(0, 2, 1))[:, 1:, 1:]                           # (N, 4, 4)s -> (N, 3, 3)
     ahead = np.matmul(turn, np.array([1.0, 0.0, 0.0]))                                               # (N, 3)
-    return np.arctan2(ahead[:, 1], ahead[:, 0])
+    return direction(ahead[:, 0], ahead[:, 1])
 
 
 _ORDER = np.array([[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perception.synthetic.angles import cos_sin, direction
+from perception.structures.angles import cos_sin, direction
 from perception.synthetic.ribbon import Ribbon
 
 
