@@ -22,6 +22,7 @@
 #include "cpu/hash_lookup.hpp"
 #include "cpu/instruction_set.hpp"
 #include "cpu/lean_decode.hpp"
+#include "cpu/lif_scan.hpp"
 #include "cpu/points_in_boxes.hpp"
 #include "cpu/radix_sort.hpp"
 #include "cpu/rotated_iou.hpp"
@@ -32,6 +33,7 @@
 #include "cpu/voxelize.hpp"
 #include "cpu/window_partition.hpp"
 #include "grid_argument.hpp"
+#include "lif_argument.hpp"
 #include "scan_argument.hpp"
 #ifdef PERCEPTION_CUDA
 #include "cuda_bindings.hpp"
@@ -334,6 +336,20 @@ static void selective_scan_backward(Cube grad_y, Cube grad_last, Cube u, Cube de
     cpu::selective_scan_backward(in, grad_y.data(), grad_last.data(), out, threads);
 }
 
+static void lif_scan(Cube x, FloatTable membrane, float threshold, CpuArray<float, 3> spikes, CpuArray<float, 2> last,
+                     int threads) {
+    const perception::LifSequences in = perception::lif_sequences(x, membrane, threshold);
+    nb::gil_scoped_release unlocked;
+    cpu::lif_scan(in, spikes.data(), last.data(), threads);
+}
+
+static void lif_scan_backward(Cube grad_spikes, FloatTable grad_last, Cube x, FloatTable membrane, float threshold,
+                              CpuArray<float, 3> grad_x, CpuArray<float, 2> grad_membrane, int threads) {
+    const perception::LifSequences in = perception::lif_sequences(x, membrane, threshold);
+    nb::gil_scoped_release unlocked;
+    cpu::lif_scan_backward(in, grad_spikes.data(), grad_last.data(), {grad_x.data(), grad_membrane.data()}, threads);
+}
+
 template <typename T>
 static void define_lean_decode(nb::module_& m) {
     using Rows = perception::DecodeArray<const T, nb::device::cpu>;
@@ -409,6 +425,8 @@ NB_MODULE(_native, m) {
     m.def("selective_scan_backward", &selective_scan_backward, "grad_y"_a, "grad_last"_a, "u"_a, "delta"_a, "a"_a, "b"_a,
           "c"_a, "initial"_a, "bias"_a.none(), "softplus"_a, "grad_u"_a, "grad_delta"_a, "grad_a"_a, "grad_b"_a,
           "grad_c"_a, "grad_initial"_a, "threads"_a);
+    m.def("lif_scan", &lif_scan);
+    m.def("lif_scan_backward", &lif_scan_backward);
     m.def("groups_agree", [](Slots slots, Slots back, int64_t size) {
         return cpu::agree(groups_of(slots, back, std::nullopt, size));
     });

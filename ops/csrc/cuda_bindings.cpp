@@ -16,6 +16,7 @@
 #include "cuda/group_attention.hpp"
 #include "cuda/hash_lookup.hpp"
 #include "cuda/lean_decode.hpp"
+#include "cuda/lif_scan.hpp"
 #include "cuda/points_in_boxes.hpp"
 #include "cuda/rotated_iou.hpp"
 #include "cuda/rotated_nms.hpp"
@@ -25,6 +26,7 @@
 #include "cuda/window_partition.hpp"
 #include "decode_argument.hpp"
 #include "grid_argument.hpp"
+#include "lif_argument.hpp"
 #include "scan_argument.hpp"
 
 namespace nb = nanobind;
@@ -162,6 +164,15 @@ void define_scan(nb::module_& m) {
                                 workspace.data(), stream_of(stream));
     }, "grad_y"_a, "grad_last"_a, "u"_a, "delta"_a, "a"_a, "b"_a, "c"_a, "initial"_a, "bias"_a.none(), "softplus"_a,
           "grad_u"_a, "grad_delta"_a, "grad_a"_a, "grad_b"_a, "grad_c"_a, "grad_initial"_a, "workspace"_a, "stream"_a);
+    m.def("lif_scan", [](Cube x, FloatTable membrane, float threshold, CubeOut spikes, Array<float, 2> last,
+                         uintptr_t stream) {
+        lif_scan(lif_sequences(x, membrane, threshold), spikes.data(), last.data(), stream_of(stream));
+    });
+    m.def("lif_scan_backward", [](Cube grad_spikes, FloatTable grad_last, Cube x, FloatTable membrane, float threshold,
+                                  CubeOut grad_x, Array<float, 2> grad_membrane, uintptr_t stream) {
+        lif_scan_backward(lif_sequences(x, membrane, threshold), grad_spikes.data(), grad_last.data(),
+                          {grad_x.data(), grad_membrane.data()}, stream_of(stream));
+    });
 }
 
 template <typename T>

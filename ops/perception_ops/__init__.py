@@ -12,6 +12,7 @@ from .group_attention import group_attention
 from .group_layer import GroupLayerWeights, group_layer, serves_group_layer
 from .hash_lookup import hash_lookup
 from .lean_decode import lean_decode
+from .lif_scan import lif_scan
 from .points_in_boxes import points_in_boxes
 from .rotated_iou import rotated_iou_bev, rotated_iou_bev_aligned
 from .rotated_nms import rotated_nms
@@ -32,6 +33,7 @@ __all__ = [
     "hash_lookup",
     "is_portable",
     "lean_decode",
+    "lif_scan",
     "native_available",
     "native_kernels",
     "points_in_boxes",

@@ -11,9 +11,9 @@ from perception_ops.checks import check_device
 
 KERNELS = (
     "bev_gather", "bev_scatter", "circle_nms", "group_attention", "group_attention_backward", "group_layer",
-    "hash_lookup", "hash_lookup_backward", "lean_decode", "points_in_boxes", "rotated_iou_bev",
-    "rotated_iou_bev_aligned", "rotated_nms", "segment_max", "segment_max_backward", "segment_sum", "selective_scan",
-    "selective_scan_backward", "voxelize", "window_partition",
+    "hash_lookup", "hash_lookup_backward", "lean_decode", "lif_scan", "lif_scan_backward", "points_in_boxes",
+    "rotated_iou_bev", "rotated_iou_bev_aligned", "rotated_nms", "segment_max", "segment_max_backward", "segment_sum",
+    "selective_scan", "selective_scan_backward", "voxelize", "window_partition",
 )
 REPORT = "import perception_ops as ops; print(ops.native_available(), ops.native_kernels())"
 

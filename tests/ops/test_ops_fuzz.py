@@ -20,6 +20,7 @@ from perception_ops.group_attention import group_attention_reference
 from perception_ops.group_layer import group_layer_reference
 from perception_ops.hash_lookup import hash_lookup_reference
 from perception_ops.lean_decode import lean_decode_reference
+from perception_ops.lif_scan import lif_scan_reference
 from perception_ops.points_in_boxes import points_in_boxes_reference
 from perception_ops.rotated_iou import rotated_iou_bev_aligned_reference, rotated_iou_bev_reference
 from perception_ops.rotated_nms import rotated_nms_reference
@@ -160,6 +161,17 @@ def call_selective_scan(draw: Draw) -> Call:
     }
 
 
+def call_lif_scan(draw: Draw) -> Call:
+    B, N, C = draw.draw(st.sampled_from([0, 1, 2])), draw.count(), draw.draw(st.sampled_from([0, 1, 64, 70]))
+    dtype = draw.draw(st.sampled_from(FLOATS))
+    return [draw.floats(B, N, C, dtype=dtype), draw.floats(B, C, dtype=dtype)], {"threshold": fraction(draw, 0.5, 1.0)}
+
+
+def lif_scan_output(x: Tensor, membrane: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return lif_scan_reference(x.to(wide), membrane.to(wide), threshold)
+
+
 def call_bev_scatter(draw: Draw) -> Call:
     batch_size, ny, nx = draw.size(1, 3), draw.size(1, 7, 20), draw.size(1, 7, 20)
     coords = cells(draw, batch_size, ny, nx)
@@ -242,6 +254,7 @@ OPS: dict[str, tuple[Callable[[Draw], Call], Callable[..., Any]]] = {
     "voxelize": (call_voxelize, voxelize_reference),
     "segment_reduce": (call_segment_reduce, segment_reduce_reference),
     "selective_scan": (call_selective_scan, selective_scan_reference),
+    "lif_scan": (call_lif_scan, lif_scan_output),
     "bev_scatter": (call_bev_scatter, bev_scatter_reference),
     "rotated_iou_bev": (call_rotated_iou_bev, rotated_iou_bev_reference),
     "rotated_iou_bev_aligned": (call_rotated_iou_bev_aligned, rotated_iou_bev_aligned_reference),

@@ -15,6 +15,7 @@ from perception_ops import (
     cuda_kernels,
     hash_lookup,
     lean_decode,
+    lif_scan,
     points_in_boxes,
     rotated_iou_bev,
     rotated_nms,
@@ -82,13 +83,14 @@ CASES: dict[str, tuple[Callable[..., Any], Sequence[Any]]] = {
     "points_in_boxes": (points_in_boxes, (cloud(), boxes())),
     "lean_decode": (lean_decode, (normal(3, 8, 1, 64), normal(3, 2, 5000, 64), normal(3, 2, 5000, 64))),
     "hash_lookup": (hash_lookup, (scores(300).view(100, 3), torch.arange(300).view(100, 3) % 16, normal(48, 40))),
+    "lif_scan": (lif_scan, (2 * normal(2, 700, 40), normal(2, 40))),
     "selective_scan": (selective_scan, scan_inputs()),
 }
 
 
 NATIVE_CASES = (
-    "bev_scatter", "circle_nms", "hash_lookup", "lean_decode", "points_in_boxes", "rotated_iou_bev", "rotated_nms",
-    "segment_max", "segment_mean", "selective_scan", "voxelize", "window_partition",
+    "bev_scatter", "circle_nms", "hash_lookup", "lean_decode", "lif_scan", "points_in_boxes", "rotated_iou_bev",
+    "rotated_nms", "segment_max", "segment_mean", "selective_scan", "voxelize", "window_partition",
 )
 
 
@@ -120,11 +122,13 @@ def test_gradients_are_the_same_on_both_devices(name: str):
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
 
 
-def test_gradients_of_a_scan_are_the_same_on_both_devices():
+@pytest.mark.parametrize("name", ["lif_scan", "selective_scan"])
+def test_gradients_of_a_scan_are_the_same_on_both_devices(name: str):
+    op, arguments = CASES[name]
     gradients = []
     for device in ("cuda", "cpu"):
-        leaves = [x.detach().clone().requires_grad_() for x in on(device, scan_inputs())]
-        y, last = selective_scan(*leaves)
+        leaves = [x.detach().clone().requires_grad_() for x in on(device, arguments)]
+        y, last = op(*leaves)
         (y.square().sum() + last.sum()).backward()
         gradients.append([leaf.grad.cpu() for leaf in leaves])
     for ours, expected in zip(*gradients, strict=True):
@@ -134,9 +138,9 @@ def test_gradients_of_a_scan_are_the_same_on_both_devices():
 @needs_kernels
 def test_the_kernels_that_were_built_are_in_use():
     assert {
-        "bev_gather", "bev_scatter", "circle_nms", "hash_lookup", "hash_lookup_backward", "lean_decode",
-        "points_in_boxes", "rotated_iou_bev", "rotated_iou_bev_aligned", "rotated_nms", "segment_max",
-        "segment_max_backward", "segment_sum", "selective_scan", "selective_scan_backward", "voxelize",
+        "bev_gather", "bev_scatter", "circle_nms", "hash_lookup", "hash_lookup_backward", "lean_decode", "lif_scan",
+        "lif_scan_backward", "points_in_boxes", "rotated_iou_bev", "rotated_iou_bev_aligned", "rotated_nms",
+        "segment_max", "segment_max_backward", "segment_sum", "selective_scan", "selective_scan_backward", "voxelize",
         "window_partition",
     } <= set(cuda_kernels())
 

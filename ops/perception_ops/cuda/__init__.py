@@ -8,6 +8,7 @@ from .bev_scatter import bev_gather, bev_scatter
 from .group_attention import group_attention, group_attention_backward
 from .hash_lookup import hash_lookup, hash_lookup_backward
 from .lean_decode import lean_decode
+from .lif_scan import lif_scan, lif_scan_backward
 from .nms import circle_nms, rotated_nms
 from .points_in_boxes import points_in_boxes
 from .rotated_iou import rotated_iou_bev, rotated_iou_bev_aligned
@@ -25,6 +26,8 @@ __all__ = [
     "hash_lookup",
     "hash_lookup_backward",
     "lean_decode",
+    "lif_scan",
+    "lif_scan_backward",
     "points_in_boxes",
     "rotated_iou_bev",
     "rotated_iou_bev_aligned",

@@ -16,6 +16,7 @@ from perception_ops import (
     group_layer,
     hash_lookup,
     lean_decode,
+    lif_scan,
     points_in_boxes,
     rotated_iou_bev,
     rotated_iou_bev_aligned,
@@ -31,6 +32,7 @@ from perception_ops.group_attention import group_attention_backward_reference, g
 from perception_ops.group_layer import group_layer_reference
 from perception_ops.hash_lookup import hash_lookup_backward_reference, hash_lookup_reference
 from perception_ops.lean_decode import default_tile, lean_decode_reference
+from perception_ops.lif_scan import lif_scan_backward_reference, lif_scan_reference
 from perception_ops.points_in_boxes import points_in_boxes_reference
 from perception_ops.rotated_iou import rotated_iou_bev_aligned_reference, rotated_iou_bev_reference
 from perception_ops.rotated_nms import rotated_nms_reference
@@ -54,6 +56,7 @@ from .op_inputs import (
     cloud,
     groups,
     memory,
+    neurons,
     pillars,
     random_features,
     scans,
@@ -236,6 +239,19 @@ def _selective_scan_backward(size: int, dtype: torch.dtype, device: torch.device
     )
 
 
+def _lif_scan(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    arguments = (*neurons(size, device), 1.0)
+    return Case(partial(lif_scan, *arguments), partial(lif_scan_reference, *arguments))
+
+
+def _lif_scan_backward(size: int, dtype: torch.dtype, device: torch.device) -> Case:
+    x, membrane = neurons(size, device)
+    arguments = (x.flip(1), membrane, x, membrane, 1.0)
+    return Case(
+        partial(torch.ops.perception.lif_scan_backward, *arguments), partial(lif_scan_backward_reference, *arguments)
+    )
+
+
 OPS: dict[str, TimedOp] = {
     "voxelize": TimedOp(_voxelize, POINTS, "voxelize"),
     "voxelize/unique": TimedOp(_voxelize_or_unique, POINTS, "voxelize", is_reference_alike=False),
@@ -265,6 +281,8 @@ OPS: dict[str, TimedOp] = {
     "lean_decode/torch": TimedOp(_lean_decode_or_torch, KEYS, "lean_decode", takes_dtype=True),
     "selective_scan": TimedOp(_selective_scan, STEPS, "selective_scan"),
     "selective_scan_backward": TimedOp(_selective_scan_backward, STEPS, "selective_scan_backward"),
+    "lif_scan": TimedOp(_lif_scan, STEPS, "lif_scan"),
+    "lif_scan_backward": TimedOp(_lif_scan_backward, STEPS, "lif_scan_backward"),
     "hash_lookup": TimedOp(_hash_lookup, READS, "hash_lookup", takes_dtype=True),
     "hash_lookup_backward": TimedOp(_hash_lookup_backward, READS, "hash_lookup_backward", takes_dtype=True),
 }

@@ -65,6 +65,12 @@ def scans(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, 
     return u, delta.abs() * 0.1, rates, inputs, outputs.flip(2)
 
 
+def neurons(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What lif_scan takes: so many steps of neurons, and their membranes before."""
+    x = 2 * random_features(size, CHANNELS, torch.float32, device)[None]
+    return x, torch.zeros_like(x[:, 0])
+
+
 def table_reads(size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """What hash_lookup takes: scores and codes of tokens, and the tables."""
     codes = torch.randint(TABLE_ROWS, (size, TABLES), generator=torch.Generator().manual_seed(0)).to(device)

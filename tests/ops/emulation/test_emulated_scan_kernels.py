@@ -1,4 +1,4 @@
-"""The selective scan's kernels for CUDA, executed on the host through the faces that a GPU's tensors take."""
+"""The scans' kernels for CUDA, executed on the host through the faces that a GPU's tensors take."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from perception_ops import cuda
+from perception_ops.lif_scan import lif_scan_backward_reference, lif_scan_reference
 from perception_ops.state_scan import state_scan_backward_reference, state_scan_reference
 
 DEFAULT_STREAM = 0
@@ -79,3 +80,17 @@ def test_a_workspace_that_is_too_small_is_refused(emulated):
         emulated.selective_scan_backward(
             *arguments, None, False, *out, torch.empty(8, dtype=torch.uint8), DEFAULT_STREAM
         )
+
+
+@pytest.mark.parametrize(("B", "N", "C"), [(1, 1, 1), (2, 7, 3), (3, 8, 40), (1, 21, 33), (0, 4, 5), (2, 0, 5)])
+def test_spikes_and_their_gradients_equal_the_reference(shuffled, B, N, C):
+    draw = torch.Generator().manual_seed(0)
+    grad, x = (2 * torch.randn(B, N, C, generator=draw) for _ in range(2))
+    grad_last, membrane = (torch.randn(B, C, generator=draw) for _ in range(2))
+    for ours, expected in zip(
+        cuda.lif_scan(shuffled, DEFAULT_STREAM, x, membrane, 0.7), lif_scan_reference(x, membrane, 0.7), strict=True
+    ):
+        assert torch.equal(ours, expected)
+    arguments = (grad, grad_last, x, membrane, 0.7)
+    ours = cuda.lif_scan_backward(shuffled, DEFAULT_STREAM, *arguments)
+    torch.testing.assert_close(ours, lif_scan_backward_reference(*arguments), atol=1e-6, rtol=1e-5)
