@@ -15,8 +15,8 @@ def tokens_of(x: Tensor) -> Tensor:
 
 
 def map_of(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, H * W, C) -> (B, C, H, W)."""
-    return tokens.transpose(1, 2).unflatten(2, size)
+    """(B, H * W, C) -> (B, C, H, W), which torch knows as channels last, of one sample too."""
+    return tokens.unflatten(1, size).permute(0, 3, 1, 2)
 
 
 def keep_real(tokens: Tensor, mask: Tensor | None) -> Tensor:

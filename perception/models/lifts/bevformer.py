@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from perception.models.attention.deformable import DeformableAttention, Shapes
 from perception.models.attention.feed_forward import feed_forward
+from perception.models.token_layout import map_of, tokens_of
 from perception.registry import MODELS
 
 from .pillar_views import PillarViews, pillar_points, project_pillars, views_of
@@ -234,7 +235,7 @@ class BEVFormerLift(nn.Module):
         views = self.views(image_from_ego, image_size, camera_mask)
         memory, shapes = self._memory(features)
         query = self._queries(B, can_bus)
-        before = None if previous is None else previous.flatten(2).transpose(1, 2)
+        before = None if previous is None else tokens_of(previous)
         moved = self.centers if shift is None or previous is None else self.centers + shift[:, None]
         reference = torch.stack([moved, self.centers.expand_as(moved)], dim=2)    # (B or 1, Q, 2, 2)
         H, W = self.bev_size
@@ -243,7 +244,7 @@ class BEVFormerLift(nn.Module):
         ).flatten(0, 1)                                                           # (Q, C)
         for layer in self.layers:
             query = layer(query, position, before, self.bev_size, reference, memory, shapes, views)
-        return query.transpose(1, 2).unflatten(2, self.bev_size)
+        return map_of(query, self.bev_size)
 
     def views(
         self, image_from_ego: Tensor, image_size: tuple[int, int], camera_mask: Tensor | None = None

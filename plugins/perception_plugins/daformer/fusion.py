@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from perception.models.conv_unit import ConvUnit
 from perception.models.sliding_window import resize_maps
+from perception.models.token_layout import map_of, tokens_of
 from perception.registry import MODELS
 
 
@@ -111,9 +112,9 @@ class PlaneAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(G, C, h, w) -> the same shape."""
-        query, key, value = (part(x).flatten(2).transpose(1, 2) for part in (self.query, self.key, self.value))
+        query, key, value = (tokens_of(part(x)) for part in (self.query, self.key, self.value))
         mixed = F.scaled_dot_product_attention(query, key, value)                          # (G, h * w, hidden)
-        return self.output(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
+        return self.output(map_of(mixed, (x.shape[2], x.shape[3])))
 
 
 @MODELS.register_module()
