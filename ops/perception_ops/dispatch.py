@@ -116,6 +116,11 @@ def shared(tensor: Tensor) -> object:
     return to_dlpack(tensor)
 
 
+def as_given(*tensors: Tensor | None) -> list[Tensor | None]:
+    """Tensors as the kernels read them, one number after the other and without their history."""
+    return [None if x is None else x.detach().contiguous() for x in tensors]
+
+
 def workspace(num_bytes: int, device: torch.device) -> Tensor:
     """Memory that a kernel asked for, (num_bytes,) uint8."""
     return torch.empty(num_bytes, dtype=torch.uint8, device=device)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .checks import FLOATING, check_device, check_tensor
-from .dispatch import NATIVE, attach_native, is_portable
+from .dispatch import NATIVE, as_given, attach_native, is_portable
 
 LEAK = 0.5                                         # share of the membrane that a step forgets
 SLOPE = 4.0                                        # of the sigmoid whose derivative stands for that of a spike
@@ -90,11 +90,6 @@ def _lif_scan_backward_cpu(
     given = as_given(grad_spikes, grad_last, x, membrane)
     NATIVE.lif_scan_backward(*given, threshold, grad_x, grad_membrane, torch.get_num_threads())
     return grad_x, grad_membrane
-
-
-def as_given(*tensors: Tensor) -> list[Tensor]:
-    """Tensors as kernels read them."""
-    return [tensor.detach().contiguous() for tensor in tensors]
 
 
 def empty_like(x: Tensor, membrane: Tensor) -> tuple[Tensor, Tensor]:

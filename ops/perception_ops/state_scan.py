@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .dispatch import NATIVE, attach_native
+from .dispatch import NATIVE, as_given, attach_native
 
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 PIECE = 64                                         # steps that are scanned together, then pieces among each other
@@ -135,11 +135,6 @@ def _state_scan_backward_cpu(
     given, out = as_given(grad_y, grad_last, u, delta, A, B, C, initial, bias), empty_gradients(u, B)
     NATIVE.selective_scan_backward(*given, softplus, *out, torch.get_num_threads())
     return summed_gradients(out)
-
-
-def as_given(*tensors: Tensor | None) -> list[Tensor | None]:
-    """Tensors as kernels read them."""
-    return [None if x is None else x.detach().contiguous() for x in tensors]
 
 
 def empty_gradients(u: Tensor, B: Tensor) -> list[Tensor]:

@@ -7,8 +7,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from ..dispatch import attach_cuda
-from ..lif_scan import as_given, empty_like, lif_scan_backward_reference, lif_scan_reference
+from ..dispatch import as_given, attach_cuda
+from ..lif_scan import empty_like, lif_scan_backward_reference, lif_scan_reference
 
 
 def lif_scan(kernels: ModuleType, stream: int, x: Tensor, membrane: Tensor, threshold: float) -> tuple[Tensor, Tensor]:

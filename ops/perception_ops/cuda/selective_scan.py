@@ -7,10 +7,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from ..dispatch import attach_cuda, workspace
+from ..dispatch import as_given, attach_cuda, workspace
 from ..state_scan import (
     Gradients,
-    as_given,
     empty_gradients,
     state_scan_backward_reference,
     state_scan_reference,
