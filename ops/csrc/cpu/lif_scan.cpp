@@ -27,33 +27,32 @@ void for_each_block(const LifSequences& in, [[maybe_unused]] int threads, Work w
     }
 }
 
-PERCEPTION_SIMD_CLONES void fire(const LifSequences& in, Block block, float* __restrict spikes, float* __restrict last) {
-    float membrane[most_channels];
-    const int64_t neuron = block.sample * in.channels + block.channel;
-    std::copy_n(in.membrane + neuron, block.count, membrane);
-    int64_t at = in.first(block.sample, block.channel);
-    for (int64_t step = 0; step < in.steps; ++step, at += in.channels) {
-        for (int64_t c = 0; c < block.count; ++c) {
-            const float reached = lif_reached(membrane[c], in.x[at + c]);
-            const bool fires = reached >= in.threshold;
-            spikes[at + c] = fires ? 1.0f : 0.0f;
-            membrane[c] = fires ? 0.0f : reached;
-        }
-    }
-    std::copy_n(membrane, block.count, last + neuron);
-}
-
-PERCEPTION_SIMD_CLONES void reach(const LifSequences& in, Block block, float* __restrict reached_at) {
-    float membrane[most_channels];
+// Takes membranes through all steps; `visit(where, reached)` is told what each reaches before a reset.
+template <typename Visit>
+[[gnu::always_inline]] inline void run(const LifSequences& in, Block block, float* __restrict membrane, Visit visit) {
     std::copy_n(in.membrane + block.sample * in.channels + block.channel, block.count, membrane);
     int64_t at = in.first(block.sample, block.channel);
     for (int64_t step = 0; step < in.steps; ++step, at += in.channels) {
         for (int64_t c = 0; c < block.count; ++c) {
             const float reached = lif_reached(membrane[c], in.x[at + c]);
-            reached_at[at + c] = reached;
+            visit(at + c, reached);
             membrane[c] = reached >= in.threshold ? 0.0f : reached;
         }
     }
+}
+
+PERCEPTION_SIMD_CLONES void fire(const LifSequences& in, Block block, float* __restrict spikes,
+                                 float* __restrict last) {
+    float membrane[most_channels];
+    run(in, block, membrane, [=, threshold = in.threshold](int64_t where, float reached) {
+        spikes[where] = reached >= threshold ? 1.0f : 0.0f;
+    });
+    std::copy_n(membrane, block.count, last + block.sample * in.channels + block.channel);
+}
+
+PERCEPTION_SIMD_CLONES void reach(const LifSequences& in, Block block, float* __restrict reached_at) {
+    float membrane[most_channels];
+    run(in, block, membrane, [=](int64_t where, float reached) { reached_at[where] = reached; });
 }
 
 // From the last step to the first; `x` holds what was reached, and then the gradient.
