@@ -145,8 +145,8 @@ static cpu::MapStrides strides_of(const BevMap<T>& map) {
     return {map.stride(0), map.stride(1), map.stride(2), map.stride(3)};
 }
 
-template <typename T>
-static void bev_scatter(CpuArray<const T, 2> features, CpuArray<const int32_t, 2> coords, BevMap<T> map, int threads) {
+static void bev_scatter(CpuArray<const float, 2> features, CpuArray<const int32_t, 2> coords, BevMap<float> map,
+                        int threads) {
     const cpu::BevRows rows{coords.data(), static_cast<int64_t>(coords.shape(0))};
     nb::gil_scoped_release unlocked;
     cpu::bev_scatter(features.data(), rows, static_cast<int64_t>(map.shape(1)), strides_of(map), map.data(), threads);
@@ -394,7 +394,6 @@ static void define_floating(nb::module_& m) {
           "heads"_a, "out"_a, "threads"_a);
     m.def("group_attention_backward", &group_attention_backward<T>, "grad"_a, "qk"_a, "v"_a, "slots"_a, "back"_a,
           "valid"_a.none(), "size"_a, "heads"_a, "grad_qk"_a, "grad_v"_a, "threads"_a);
-    m.def("bev_scatter", &bev_scatter<T>);
     m.def("bev_gather", &bev_gather<T>);
 }
 
@@ -411,6 +410,7 @@ NB_MODULE(_native, m) {
           "heads"_a, "eps"_a, "qk"_a, "qk_bias"_a, "v"_a, "v_bias"_a, "proj"_a, "proj_bias"_a, "norm1"_a,
           "norm1_bias"_a, "fc1"_a, "fc1_bias"_a, "fc2"_a, "fc2_bias"_a, "norm2"_a, "norm2_bias"_a, "out"_a,
           "threads"_a);
+    m.def("bev_scatter", &bev_scatter);
     m.def("are_bev_boxes", &are_bev_boxes);
     m.def("rotated_iou_bev", &rotated_iou_bev);
     m.def("rotated_iou_bev_aligned", &rotated_iou_bev_aligned);

@@ -74,9 +74,10 @@ def _bev_scatter_cpu(
     assert NATIVE is not None
     coords = coords.contiguous()
     _check_cells(coords, batch_size, ny, nx)
-    canvas = features.new_zeros(batch_size, features.shape[1], ny, nx)
-    NATIVE.bev_scatter(features.detach().contiguous(), coords, canvas, torch.get_num_threads())
-    return canvas
+    rows = features.detach().float().contiguous()                          # sums of half precision run in float32
+    canvas = rows.new_zeros(batch_size, rows.shape[1], ny, nx)
+    NATIVE.bev_scatter(rows, coords, canvas, torch.get_num_threads())
+    return canvas.to(features.dtype)
 
 
 def _bev_gather_cpu(canvas: Tensor, coords: Tensor) -> Tensor:

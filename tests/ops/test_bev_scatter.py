@@ -67,6 +67,14 @@ def test_native_equals_the_references_at_odd_sizes(rows, channels, samples, ny, 
     assert torch.equal(torch.ops.perception.bev_gather(canvas, coords), bev_gather_reference(canvas, coords))
 
 
+@ORDERS
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sums_of_half_precision_are_rounded_once(dtype, channels_last):
+    rows = torch.full((70, 1), 6.4375, dtype=dtype)
+    canvas = bev_scatter(rows, torch.zeros(70, 4, dtype=torch.int32), 1, 1, 1, channels_last=channels_last)
+    assert canvas.item() == torch.tensor(70 * 6.4375).to(dtype).item()
+
+
 @needs_native
 @ORDERS
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -15,16 +15,15 @@ int64_t offset_of(const BevRows& rows, int64_t m, const MapStrides& at) {
 
 }  // namespace
 
-template <typename T>
-void bev_scatter(const T* features, const BevRows& rows, int64_t channels, const MapStrides& at, T* map,
+void bev_scatter(const float* features, const BevRows& rows, int64_t channels, const MapStrides& at, float* map,
                  [[maybe_unused]] int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1 && rows.rows * channels > few_numbers)
     for (int64_t first = 0; first < channels; first += block) {
         const int64_t last = std::min(first + block, channels);
         for (int64_t m = 0; m < rows.rows; ++m) {
-            const T* from = features + m * channels;
-            T* __restrict to = map + offset_of(rows, m, at);
-            for (int64_t c = first; c < last; ++c) narrow(widen(to[c * at.channel]) + widen(from[c]), to[c * at.channel]);
+            const float* from = features + m * channels;
+            float* __restrict to = map + offset_of(rows, m, at);
+            for (int64_t c = first; c < last; ++c) to[c * at.channel] += from[c];
         }
     }
 }
@@ -40,8 +39,6 @@ void bev_gather(const T* map, const BevRows& rows, int64_t channels, const MapSt
     }
 }
 
-template void bev_scatter(const float*, const BevRows&, int64_t, const MapStrides&, float*, int);
-template void bev_scatter(const Bfloat16*, const BevRows&, int64_t, const MapStrides&, Bfloat16*, int);
 template void bev_gather(const float*, const BevRows&, int64_t, const MapStrides&, float*, int);
 template void bev_gather(const Bfloat16*, const BevRows&, int64_t, const MapStrides&, Bfloat16*, int);
 

@@ -17,14 +17,14 @@ struct MapStrides {
     int64_t batch, channel, y, x;
 };
 
-// T is float or Bfloat16; tables are row-major with C channels. O(M C) time, no memory.
+// Tables are row-major with C channels. O(M C) time, no memory.
 
 // features (M, C) are added to the map, which the caller has zeroed. Threads share blocks of channels, so that rows of one
 // cell meet in row order whatever the number of threads.
-template <typename T>
-void bev_scatter(const T* features, const BevRows& rows, int64_t channels, const MapStrides& at, T* map, int threads);
+void bev_scatter(const float* features, const BevRows& rows, int64_t channels, const MapStrides& at, float* map,
+                 int threads);
 
-// The other way: each row of out (M, C) reads its cell. Threads share the rows.
+// The other way: each row of out (M, C) reads its cell. T is float or Bfloat16. Threads share the rows.
 template <typename T>
 void bev_gather(const T* map, const BevRows& rows, int64_t channels, const MapStrides& at, T* out, int threads);
 
