@@ -54,15 +54,17 @@ struct SortedRows {
 
     __device__ int64_t offset(int64_t place, const BevMap& at) const { return offset_of(coords + 4 * order[place], at); }
 
-    // What the rows of the cell that begins at `place` add up to.
+    // What the rows of the cell that begins at `place` add up to, in float.
     template <int Width>
     __device__ Pack<T, Width> total(int64_t place, int64_t channels, int64_t channel) const {
-        Pack<T, Width> sum{};
+        float added[Width] = {};
         const uint32_t cell = cells[place];
         for (; place < rows && cells[place] == cell; ++place) {
             const auto pack = load_pack<Width>(features + order[place] * channels + channel);
-            for (int i = 0; i < Width; ++i) narrow(widen(sum.values[i]) + widen(pack.values[i]), sum.values[i]);
+            for (int i = 0; i < Width; ++i) added[i] += widen(pack.values[i]);
         }
+        Pack<T, Width> sum;
+        for (int i = 0; i < Width; ++i) narrow(added[i], sum.values[i]);
         return sum;
     }
 };
